@@ -1,0 +1,108 @@
+/* bus.h - one NATS connection: publish, subscribe, request; everything arrives as a letter.
+ *
+ *     NATS delivery thread ──letter──▶ mailbox ──▶ on_message(ctx, tag, in) on the mailbox's thread
+ *
+ * The only file beside bus.c that sees <nats/nats.h> is none: callers need no NATS type. Delivery is
+ * one thread, so what one connection receives is posted in the order the server sent it. Each publish
+ * is written at once (no flusher delay).
+ *
+ * A full mailbox drops what was subscribed (counted: bus_dropped); replies are never dropped, because
+ * their number is bounded by the requests their receiver made.
+ *
+ * THREAD: any, but bus_open/bus_close: one thread, before start / after stop. */
+#ifndef BASE_BUS_H
+#define BASE_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mailbox.h"
+#include "base/status.h"
+
+struct bus;
+struct bus_sub;
+
+struct bus_config {
+    const char *url;          /* nats://host:port[,…] */
+    const char *name;         /* the connection's name in `nats server report connections` */
+    const char *inbox_prefix; /* NULL: _INBOX */
+    const char *creds_file;   /* NULL: none */
+    /* Asked between tries while the first connection fails; true gives up. May be NULL. */
+    bool (*give_up)(void *ctx);
+    void *ctx;
+};
+
+/* Retries each second until it is connected, with a log line a try ("nats_unreachable").
+ * UNAVAILABLE: gave up. Reconnects for ever afterwards. */
+enum status bus_open(const struct bus_config *config, struct bus **ret_bus, struct err *err) MUST_CHECK;
+/* Outstanding requests get on_reply(UNAVAILABLE) before it returns (as letters). */
+void bus_close(struct bus *bus);
+DEFINE_CLEANUP(struct bus *, bus_close)
+
+bool bus_is_connected(const struct bus *bus);
+/* e.g. "2.9.10"; valid while connected at least once. */
+void bus_server_version(struct bus *bus, int *ret_major, int *ret_minor, int *ret_patch);
+/* The server's limit for one body, bytes. */
+size_t bus_max_payload(struct bus *bus);
+
+struct bus_header {
+    const char *key, *value;
+};
+/* A message to send. Everything is borrowed for the call. */
+struct bus_out {
+    const char *subject;
+    const char *reply; /* NULL: none */
+    const void *data;
+    size_t size;
+    const struct bus_header *headers; /* NULL: none */
+    size_t header_count;
+};
+
+/* A message received; valid during the callback only. */
+struct bus_in {
+    const char *subject;
+    const char *reply; /* NULL: nobody waits */
+    const void *data;
+    size_t size;
+    void *msg; /* for bus_header_get */
+};
+/* NULL when it is not there. Valid during the callback. */
+const char *bus_header_get(const struct bus_in *in, const char *key);
+
+typedef void (*bus_on_message)(void *ctx, uint64_t tag, const struct bus_in *in);
+/* status OK: in is the reply. UNAVAILABLE: no responders, or closing. TIMEOUT. in is NULL then. */
+typedef void (*bus_on_reply)(void *ctx, uint64_t tag, enum status status, const struct bus_in *in);
+
+enum status bus_publish(struct bus *bus, const struct bus_out *out, struct err *err) MUST_CHECK;
+/* Answers in->reply; does nothing when nobody waits. */
+enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size, bool json,
+                        struct err *err) MUST_CHECK;
+
+struct bus_subscription {
+    const char *subject;
+    const char *queue; /* NULL: none */
+    struct mailbox *box;
+    bus_on_message on_message;
+    void *ctx;
+    uint64_t tag;
+};
+enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what, struct bus_sub **ret_sub,
+                          struct err *err) MUST_CHECK;
+/* Nothing is delivered after it returns when called on the mailbox's thread. Clears *sub. */
+void bus_unsubscribe(struct bus_sub **sub);
+/* Lets what the server already sent arrive, then ends. Clears *sub. */
+void bus_drain(struct bus_sub **sub);
+
+/* on_reply is called exactly once, on box's thread. */
+void bus_request(struct bus *bus, const struct bus_out *out, int timeout_ms, struct mailbox *box,
+                 bus_on_reply on_reply, void *ctx, uint64_t tag);
+/* Blocks. For start-up and tools, never on a loop. *ret_data is malloc'd, NUL added. */
+enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms, char **ret_data,
+                             size_t *ret_size, struct err *err) MUST_CHECK;
+/* Waits until the server has seen all that was sent before. */
+enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
+
+uint64_t bus_dropped(const struct bus *bus);
+
+#endif

@@ -1,0 +1,48 @@
+/* discord_rest.h - calls to Discord's REST API, within its rate limits.
+ *
+ *     outbox, shard ─▶ discord_rest_send ─▶ bucket queue ─▶ http_client ─▶ Discord ─▶ on_done (letter)
+ *
+ * A call waits for its bucket (Discord's X-RateLimit-Bucket hash + major parameter) and for the global limit; 429s are
+ * waited out and repeated; 5xx and lost connections are repeated with back-off where a repeat is safe (GET, PUT, PATCH,
+ * DELETE, and POSTs that carry a nonce with enforce_nonce). 401 stops all calls of this process (a wrong token must not
+ * burn the invalid-request budget). Interaction callbacks and webhooks of interactions are outside the global limit.
+ *
+ * THREAD: discord_rest_send any; on_done on box's thread; new/free one thread. */
+#ifndef GATEWAY_DISCORD_REST_H
+#define GATEWAY_DISCORD_REST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mailbox.h"
+#include "base/status.h"
+
+struct discord_rest;
+
+struct discord_rest_config {
+    const char *api_url; /* https://discord.com/api/v10 */
+    const char *token;
+};
+struct discord_answer {
+    int code;         /* HTTP status; 0: gave up without an answer */
+    const char *body; /* NUL added */
+    size_t size;
+};
+struct discord_call {
+    const char *method, *path; /* path below api_url, e.g. "/channels/1/messages"; all is copied */
+    const char *body_json;     /* NULL: none */
+    const char *reason;        /* audit log; NULL: none */
+    struct mailbox *box;
+    void (*on_done)(void *ctx, uint64_t tag, const struct discord_answer *answer);
+    void *ctx;
+    uint64_t tag;
+};
+
+enum status discord_rest_new(const struct discord_rest_config *config, struct discord_rest **ret_rest, struct err *err)
+    MUST_CHECK;
+/* Calls under way end without on_done. */
+void discord_rest_free(struct discord_rest *rest);
+DEFINE_CLEANUP(struct discord_rest *, discord_rest_free)
+void discord_rest_send(struct discord_rest *rest, const struct discord_call *call);
+
+#endif
