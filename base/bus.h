@@ -41,8 +41,10 @@ void bus_close(struct bus *bus);
 DEFINE_CLEANUP(struct bus *, bus_close)
 
 bool bus_is_connected(const struct bus *bus);
-/* e.g. "2.9.10"; valid while connected at least once. */
-void bus_server_version(struct bus *bus, int *ret_major, int *ret_minor, int *ret_patch);
+/* The connected server's version, e.g. 2.9.10, from the INFO line it greets with (libnats keeps it to itself).
+ * Blocks up to 2 s: for start-up. */
+enum status bus_server_version(struct bus *bus, int ret_version[3], struct err *err) MUST_CHECK;
+enum status bus_connected_url(struct bus *bus, char *ret_url, size_t size, struct err *err) MUST_CHECK;
 /* The server's limit for one body, bytes. */
 size_t bus_max_payload(struct bus *bus);
 

@@ -1,0 +1,594 @@
+#include "base/bus.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <nats/nats.h>
+
+#include "base/clock.h"
+#include "base/idmap.h"
+#include "base/log.h"
+#include "base/xmem.h"
+
+enum {
+    WHEEL_SLOTS = 512,
+    SLOT_MS = 10,
+    RETRY_MS = 1000,          /* between first connection attempts */
+    RECONNECT_WAIT_MS = 100,  /* afterwards */
+    PING_INTERVAL_MS = 10000, /* notices a half-open connection in 20-30 s instead of minutes */
+};
+
+struct pending {
+    uint64_t token;
+    int64_t deadline_ms;
+    struct pending *prev, *next; /* in its wheel slot */
+    struct mailbox *box;
+    bus_on_reply on_reply;
+    void *ctx;
+    uint64_t tag;
+};
+
+struct bus {
+    /* fixed once open */
+    natsConnection *nc;
+    natsSubscription *inbox_sub;
+    char inbox[128]; /* "<prefix>.<unique>." */
+    pthread_t ticker;
+    _Atomic bool closing;
+    _Atomic uint64_t dropped;
+
+    /* guarded by mu */
+    pthread_mutex_t mu;
+    uint64_t last_token;
+    struct idmap *requests;
+    struct pending *wheel[WHEEL_SLOTS];
+    int64_t ticked_ms;
+};
+
+/* References: the caller's handle, libnats' closure until it says complete, each letter under way. */
+struct bus_sub {
+    _Atomic int refs;
+    _Atomic bool closed;
+    struct bus *bus;
+    natsSubscription *nats;
+    struct bus_subscription what;
+};
+
+struct message_letter {
+    struct letter letter;
+    struct bus_sub *sub;
+    natsMsg *msg;
+};
+
+struct reply_letter {
+    struct letter letter;
+    struct pending *pending;
+    enum status status;
+    natsMsg *msg;
+};
+
+static enum status nats_failed(natsStatus s, const char *doing, struct err *err)
+{
+    enum status code = s == NATS_TIMEOUT           ? STATUS_TIMEOUT
+                       : s == NATS_INVALID_ARG     ? STATUS_INVALID
+                       : s == NATS_INVALID_SUBJECT ? STATUS_INVALID
+                       : s == NATS_MAX_PAYLOAD     ? STATUS_INVALID
+                                                   : STATUS_UNAVAILABLE;
+    return err_set(err, code, "%s: NATS: %s", doing, natsStatus_GetText(s));
+}
+
+/* ---- subscriptions ---- */
+
+static void sub_unref(struct bus_sub *sub)
+{
+    if (atomic_fetch_sub(&sub->refs, 1) == 1)
+        free(sub);
+}
+
+static struct bus_in view(natsMsg *msg)
+{
+    return (struct bus_in){
+        .subject = natsMsg_GetSubject(msg),
+        .reply = natsMsg_GetReply(msg),
+        .data = natsMsg_GetData(msg),
+        .size = (size_t)natsMsg_GetDataLength(msg),
+        .msg = msg,
+    };
+}
+
+static void message_free(struct message_letter *m)
+{
+    natsMsg_Destroy(m->msg);
+    sub_unref(m->sub);
+    free(m);
+}
+
+static void message_read(struct letter *l, void *owner UNUSED)
+{
+    struct message_letter *m = CONTAINER_OF(l, struct message_letter, letter);
+
+    if (!atomic_load(&m->sub->closed)) {
+        const struct bus_in in = view(m->msg);
+        m->sub->what.on_message(m->sub->what.ctx, m->sub->what.tag, &in);
+    }
+    message_free(m);
+}
+
+static void message_discard(struct letter *l)
+{
+    message_free(CONTAINER_OF(l, struct message_letter, letter));
+}
+
+/* THREAD: libnats' delivery. */
+static void on_nats_message(natsConnection *nc UNUSED, natsSubscription *nats UNUSED, natsMsg *msg,
+                            void *closure)
+{
+    struct bus_sub *sub = closure;
+    struct message_letter *m = xcalloc(1, sizeof(*m));
+
+    m->letter = (struct letter){ .read = message_read, .discard = message_discard };
+    m->sub = sub;
+    m->msg = msg;
+    atomic_fetch_add(&sub->refs, 1);
+    struct letter *l = &m->letter;
+    if (mailbox_post(sub->what.box, &l) != STATUS_OK) {
+        atomic_fetch_add(&sub->bus->dropped, 1);
+        message_free(m);
+    }
+}
+
+/* THREAD: libnats' delivery; the last call for this subscription. */
+static void on_nats_complete(void *closure)
+{
+    struct bus_sub *sub = closure;
+
+    if (sub->nats)
+        natsSubscription_Destroy(sub->nats);
+    sub_unref(sub);
+}
+
+enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what, struct bus_sub **ret_sub,
+                          struct err *err)
+{
+    struct bus_sub *sub = xcalloc(1, sizeof(*sub));
+    natsStatus s;
+
+    *sub = (struct bus_sub){ .refs = 2, .bus = bus, .what = *what };
+    sub->what.subject = sub->what.queue = NULL; /* borrowed for the call only */
+    s = what->queue ? natsConnection_QueueSubscribe(&sub->nats, bus->nc, what->subject, what->queue,
+                                                    on_nats_message, sub)
+                    : natsConnection_Subscribe(&sub->nats, bus->nc, what->subject, on_nats_message, sub);
+    if (s != NATS_OK) {
+        free(sub);
+        return nats_failed(s, what->subject, err);
+    }
+    if (natsSubscription_SetOnCompleteCB(sub->nats, on_nats_complete, sub) != NATS_OK)
+        atomic_fetch_sub(&sub->refs, 1); /* closed already */
+    *ret_sub = sub;
+    return STATUS_OK;
+}
+
+void bus_unsubscribe(struct bus_sub **slot)
+{
+    struct bus_sub *sub = TAKE(*slot);
+
+    if (!sub)
+        return;
+    atomic_store(&sub->closed, true);
+    (void)natsSubscription_Unsubscribe(sub->nats);
+    sub_unref(sub);
+}
+
+void bus_drain(struct bus_sub **slot)
+{
+    struct bus_sub *sub = TAKE(*slot);
+
+    if (!sub)
+        return;
+    if (natsSubscription_Drain(sub->nats) != NATS_OK)
+        (void)natsSubscription_Unsubscribe(sub->nats);
+    sub_unref(sub);
+}
+
+const char *bus_header_get(const struct bus_in *in, const char *key)
+{
+    const char *value = NULL;
+
+    return natsMsgHeader_Get(in->msg, key, &value) == NATS_OK ? value : NULL;
+}
+
+/* ---- requests ---- */
+
+static void wheel_add(struct bus *bus, struct pending *p)
+{
+    struct pending **slot = &bus->wheel[(p->deadline_ms / SLOT_MS) % WHEEL_SLOTS];
+
+    p->prev = NULL;
+    p->next = *slot;
+    if (p->next)
+        p->next->prev = p;
+    *slot = p;
+}
+
+static void wheel_remove(struct bus *bus, struct pending *p)
+{
+    if (p->prev)
+        p->prev->next = p->next;
+    else
+        bus->wheel[(p->deadline_ms / SLOT_MS) % WHEEL_SLOTS] = p->next;
+    if (p->next)
+        p->next->prev = p->prev;
+}
+
+static void reply_free(struct reply_letter *r)
+{
+    natsMsg_Destroy(r->msg);
+    free(r->pending);
+    free(r);
+}
+
+static void reply_read(struct letter *l, void *owner UNUSED)
+{
+    struct reply_letter *r = CONTAINER_OF(l, struct reply_letter, letter);
+
+    if (r->status == STATUS_OK) {
+        const struct bus_in in = view(r->msg);
+        r->pending->on_reply(r->pending->ctx, r->pending->tag, STATUS_OK, &in);
+    } else {
+        r->pending->on_reply(r->pending->ctx, r->pending->tag, r->status, NULL);
+    }
+    reply_free(r);
+}
+
+static void reply_discard(struct letter *l)
+{
+    reply_free(CONTAINER_OF(l, struct reply_letter, letter));
+}
+
+/* Takes p, which is in no table any more, and msg. */
+static void finish(struct pending *p, enum status status, natsMsg *msg)
+{
+    struct reply_letter *r = xcalloc(1, sizeof(*r));
+
+    r->letter = (struct letter){ .read = reply_read, .discard = reply_discard };
+    r->pending = p;
+    r->status = status;
+    r->msg = msg;
+    struct letter *l = &r->letter;
+    mailbox_post_always(p->box, &l);
+}
+
+static struct pending *take_pending(struct bus *bus, uint64_t token)
+{
+    pthread_mutex_lock(&bus->mu);
+    struct pending *p = idmap_remove(bus->requests, token);
+    if (p)
+        wheel_remove(bus, p);
+    pthread_mutex_unlock(&bus->mu);
+    return p;
+}
+
+/* THREAD: libnats' delivery. */
+static void on_nats_reply(natsConnection *nc UNUSED, natsSubscription *nats UNUSED, natsMsg *msg,
+                          void *closure)
+{
+    struct bus *bus = closure;
+    const char *token = natsMsg_GetSubject(msg) + strlen(bus->inbox);
+    struct pending *p = take_pending(bus, strtoull(token, NULL, 16));
+
+    if (!p)
+        natsMsg_Destroy(msg); /* came after its time-out */
+    else if (natsMsg_IsNoResponders(msg)) {
+        natsMsg_Destroy(msg);
+        finish(p, STATUS_UNAVAILABLE, NULL);
+    } else {
+        finish(p, STATUS_OK, msg);
+    }
+}
+
+static void expire_slot(struct bus *bus, int64_t slot_ms, int64_t now_ms)
+{
+    struct pending *expired = NULL;
+
+    pthread_mutex_lock(&bus->mu);
+    for (struct pending *p = bus->wheel[(slot_ms / SLOT_MS) % WHEEL_SLOTS], *next; p; p = next) {
+        next = p->next;
+        if (p->deadline_ms > now_ms)
+            continue;
+        idmap_remove(bus->requests, p->token);
+        wheel_remove(bus, p);
+        p->next = expired;
+        expired = p;
+    }
+    pthread_mutex_unlock(&bus->mu);
+    for (struct pending *p = expired, *next; p; p = next) {
+        next = p->next;
+        finish(p, STATUS_TIMEOUT, NULL);
+    }
+}
+
+static void *tick(void *arg)
+{
+    struct bus *bus = arg;
+
+    pthread_setname_np(pthread_self(), "bus-timeouts");
+    while (!atomic_load(&bus->closing)) {
+        int64_t now_ms = clock_now_ms();
+        int64_t from = bus->ticked_ms;
+        if (now_ms - from > (int64_t)WHEEL_SLOTS * SLOT_MS)
+            from = now_ms - (int64_t)WHEEL_SLOTS * SLOT_MS;
+        for (; from <= now_ms; from += SLOT_MS)
+            expire_slot(bus, from, now_ms);
+        bus->ticked_ms = now_ms - SLOT_MS; /* the slot of now may still be filled */
+        usleep(SLOT_MS * 1000);
+    }
+    return NULL;
+}
+
+static natsStatus make_message(const struct bus_out *out, const char *reply, natsMsg **ret_msg)
+{
+    natsStatus s = natsMsg_Create(ret_msg, out->subject, reply, out->data, (int)out->size);
+
+    for (size_t i = 0; s == NATS_OK && i < out->header_count; i++)
+        s = natsMsgHeader_Set(*ret_msg, out->headers[i].key, out->headers[i].value);
+    return s;
+}
+
+static natsStatus send_out(struct bus *bus, const struct bus_out *out, const char *reply)
+{
+    natsMsg *msg = NULL;
+
+    if (out->size > INT32_MAX)
+        return NATS_MAX_PAYLOAD;
+    if (!out->header_count)
+        return reply ? natsConnection_PublishRequest(bus->nc, out->subject, reply, out->data, (int)out->size)
+                     : natsConnection_Publish(bus->nc, out->subject, out->data, (int)out->size);
+    natsStatus s = make_message(out, reply, &msg);
+    if (s == NATS_OK)
+        s = natsConnection_PublishMsg(bus->nc, msg);
+    natsMsg_Destroy(msg);
+    return s;
+}
+
+enum status bus_publish(struct bus *bus, const struct bus_out *out, struct err *err)
+{
+    natsStatus s = send_out(bus, out, out->reply);
+
+    return s == NATS_OK ? STATUS_OK : nats_failed(s, out->subject, err);
+}
+
+enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size, bool json,
+                        struct err *err)
+{
+    static const struct bus_header as_json = { "Content-Type", "application/json" };
+
+    if (!in->reply || !*in->reply)
+        return STATUS_OK;
+    const struct bus_out out = { in->reply, NULL, data, size, json ? &as_json : NULL, json ? 1 : 0 };
+    return bus_publish(bus, &out, err);
+}
+
+void bus_request(struct bus *bus, const struct bus_out *out, int timeout_ms, struct mailbox *box,
+                 bus_on_reply on_reply, void *ctx, uint64_t tag)
+{
+    struct pending *p = xcalloc(1, sizeof(*p));
+    char reply[160];
+
+    p->box = box;
+    p->on_reply = on_reply;
+    p->ctx = ctx;
+    p->tag = tag;
+    p->deadline_ms = clock_now_ms() + timeout_ms;
+    pthread_mutex_lock(&bus->mu);
+    p->token = ++bus->last_token;
+    uint64_t token = p->token;
+    idmap_put(bus->requests, token, p);
+    wheel_add(bus, p);
+    pthread_mutex_unlock(&bus->mu);
+
+    (void)snprintf(reply, sizeof(reply), "%s%" PRIx64, bus->inbox, token);
+    natsStatus s = send_out(bus, out, reply);
+    if (s == NATS_OK)
+        return;
+    p = take_pending(bus, token);
+    if (p)
+        finish(p, s == NATS_MAX_PAYLOAD ? STATUS_INVALID : STATUS_UNAVAILABLE, NULL);
+}
+
+enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms, char **ret_data,
+                             size_t *ret_size, struct err *err)
+{
+    natsMsg *msg = NULL, *reply = NULL;
+    natsStatus s = make_message(out, NULL, &msg);
+
+    if (s == NATS_OK)
+        s = natsConnection_RequestMsg(&reply, bus->nc, msg, timeout_ms);
+    natsMsg_Destroy(msg);
+    if (s != NATS_OK)
+        return nats_failed(s, out->subject, err);
+    size_t size = (size_t)natsMsg_GetDataLength(reply);
+    char *data = xcalloc(1, size + 1);
+    if (size)
+        memcpy(data, natsMsg_GetData(reply), size);
+    natsMsg_Destroy(reply);
+    *ret_data = data;
+    *ret_size = size;
+    return STATUS_OK;
+}
+
+enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err)
+{
+    natsStatus s = natsConnection_FlushTimeout(bus->nc, timeout_ms);
+
+    return s == NATS_OK ? STATUS_OK : nats_failed(s, "flush", err);
+}
+
+/* ---- the connection ---- */
+
+static void on_nats_disconnected(natsConnection *nc UNUSED, void *closure)
+{
+    struct bus *bus = closure;
+
+    if (!atomic_load(&bus->closing))
+        log_warn("nats_disconnected", "next=reconnecting wait_ms=%d", RECONNECT_WAIT_MS);
+}
+
+static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
+{
+    char url[256] = "";
+
+    (void)natsConnection_GetConnectedUrl(nc, url, sizeof(url));
+    log_info("nats_reconnected", "url=%s", url);
+}
+
+static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s, void *closure)
+{
+    struct bus *bus = closure;
+
+    if (s == NATS_SLOW_CONSUMER)
+        atomic_fetch_add(&bus->dropped, 1);
+    log_warn("nats_error", "text=\"%s\"", natsStatus_GetText(s));
+}
+
+static natsStatus set_options(natsOptions *o, const struct bus_config *config, struct bus *bus)
+{
+    natsStatus s = natsOptions_SetURL(o, config->url);
+
+#define SET(call)                                                                                  \
+    if (s == NATS_OK)                                                                              \
+    s = (call)
+    SET(natsOptions_SetName(o, config->name));
+    SET(natsOptions_SetMaxReconnect(o, -1));
+    SET(natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MS));
+    SET(natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MS, RECONNECT_WAIT_MS));
+    SET(natsOptions_SetPingInterval(o, PING_INTERVAL_MS));
+    SET(natsOptions_UseGlobalMessageDelivery(o, true));
+    SET(natsOptions_SetSendAsap(o, true));
+    SET(natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus));
+    SET(natsOptions_SetReconnectedCB(o, on_nats_reconnected, bus));
+    SET(natsOptions_SetErrorHandler(o, on_nats_error, bus));
+    if (config->inbox_prefix)
+        SET(natsOptions_SetCustomInboxPrefix(o, config->inbox_prefix));
+    if (config->creds_file)
+        SET(natsOptions_SetUserCredentialsFromFiles(o, config->creds_file, NULL));
+#undef SET
+    return s;
+}
+
+static enum status connect_first(struct bus *bus, natsOptions *o, const struct bus_config *config,
+                                 struct err *err)
+{
+    for (;;) {
+        natsStatus s = natsConnection_Connect(&bus->nc, o);
+        if (s == NATS_OK)
+            return STATUS_OK;
+        log_warn("nats_unreachable", "url=%s text=\"%s\" retry_in_ms=%d", config->url,
+                 natsStatus_GetText(s), RETRY_MS);
+        for (int waited = 0; waited < RETRY_MS; waited += 50) {
+            if (config->give_up && config->give_up(config->ctx))
+                return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s", config->url);
+            usleep(50 * 1000);
+        }
+    }
+}
+
+static enum status open_inbox(struct bus *bus, const struct bus_config *config, struct err *err)
+{
+    natsInbox *unique = NULL;
+    char subject[160];
+    natsStatus s = natsInbox_Create(&unique);
+
+    if (s != NATS_OK)
+        return nats_failed(s, "inbox", err);
+    const char *id = strrchr(unique, '.');
+    (void)snprintf(bus->inbox, sizeof(bus->inbox), "%.60s.%s.",
+                   config->inbox_prefix ? config->inbox_prefix : "_INBOX", id ? id + 1 : unique);
+    natsInbox_Destroy(unique);
+    (void)snprintf(subject, sizeof(subject), "%s*", bus->inbox);
+    s = natsConnection_Subscribe(&bus->inbox_sub, bus->nc, subject, on_nats_reply, bus);
+    if (s == NATS_OK)
+        s = natsSubscription_SetPendingLimits(bus->inbox_sub, -1, -1);
+    return s == NATS_OK ? STATUS_OK : nats_failed(s, subject, err);
+}
+
+enum status bus_open(const struct bus_config *config, struct bus **ret_bus, struct err *err)
+{
+    struct bus *bus = xcalloc(1, sizeof(*bus));
+    natsOptions *o = NULL;
+
+    pthread_mutex_init(&bus->mu, NULL);
+    bus->requests = idmap_new();
+    bus->ticked_ms = clock_now_ms();
+    natsStatus s = natsOptions_Create(&o);
+    if (s == NATS_OK)
+        s = set_options(o, config, bus);
+    enum status status = s == NATS_OK ? connect_first(bus, o, config, err) : nats_failed(s, config->url, err);
+    natsOptions_Destroy(o);
+    if (status == STATUS_OK)
+        status = open_inbox(bus, config, err);
+    if (status != STATUS_OK || pthread_create(&bus->ticker, NULL, tick, bus)) {
+        natsConnection_Destroy(bus->nc);
+        idmap_free(bus->requests);
+        free(bus);
+        return status != STATUS_OK ? status : err_set(err, STATUS_UNAVAILABLE, "no thread for time-outs");
+    }
+    *ret_bus = bus;
+    return STATUS_OK;
+}
+
+static void collect(void *ctx, uint64_t token UNUSED, void *value)
+{
+    struct pending **list = ctx, *p = value;
+
+    p->next = *list;
+    *list = p;
+}
+
+void bus_close(struct bus *bus)
+{
+    struct pending *left = NULL;
+
+    if (!bus)
+        return;
+    atomic_store(&bus->closing, true);
+    pthread_join(bus->ticker, NULL);
+    natsSubscription_Destroy(bus->inbox_sub);
+    natsConnection_Close(bus->nc);
+    natsConnection_Destroy(bus->nc);
+    idmap_each(bus->requests, collect, &left);
+    for (struct pending *next; left; left = next) {
+        next = left->next;
+        finish(left, STATUS_UNAVAILABLE, NULL);
+    }
+    idmap_free(bus->requests);
+    pthread_mutex_destroy(&bus->mu);
+    free(bus);
+}
+
+bool bus_is_connected(const struct bus *bus)
+{
+    return natsConnection_Status(bus->nc) == NATS_CONN_STATUS_CONNECTED;
+}
+
+size_t bus_max_payload(struct bus *bus)
+{
+    return (size_t)natsConnection_GetMaxPayload(bus->nc);
+}
+
+enum status bus_connected_url(struct bus *bus, char *ret_url, size_t size, struct err *err)
+{
+    natsStatus s = natsConnection_GetConnectedUrl(bus->nc, ret_url, size);
+
+    return s == NATS_OK ? STATUS_OK : nats_failed(s, "connected url", err);
+}
+
+uint64_t bus_dropped(const struct bus *bus)
+{
+    return atomic_load(&bus->dropped);
+}
