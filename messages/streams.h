@@ -1,7 +1,7 @@
 /* streams.h - the JetStream streams that must exist, and making them.
  *
- *   EVENTS       event.>       republished to feed.>   limits, max age, dedupe window 2 min, direct get
- *   LOG_<part>   log.<part>.>  republished to tail.<part>.>  limits, rollup allowed, direct get
+ *   EVENTS       event.>       republished to feed.>   limits, max age, dedupe window 2 min, direct
+ * get LOG_<part>   log.<part>.>  republished to tail.<part>.>  limits, rollup allowed, direct get
  *   ASSIGNMENTS  assignment.*  last value per subject
  *   KV_SHARDS    $KV.SHARDS.>  the KV bucket of shard sessions (one revision kept)
  *
@@ -16,8 +16,9 @@ struct streams_config {
     int replicas;         /* 1 or 3; >1 needs nats-server 2.10.23, else INVALID */
     int64_t events_hours; /* how long events are kept */
 };
-/* Creates what is missing, leaves what exists; CONFLICT: a stream exists with other subjects. UNAVAILABLE: JetStream is off
- * or away. */
-enum status streams_ensure(struct bus *bus, const struct streams_config *config, struct err *err) MUST_CHECK;
+/* Creates what is missing, leaves what exists; CONFLICT: a stream exists with other subjects.
+ * UNAVAILABLE: JetStream is off or away. */
+enum status streams_ensure(struct bus *bus, const struct streams_config *config, struct err *err)
+    MUST_CHECK;
 
 #endif

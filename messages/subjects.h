@@ -1,5 +1,9 @@
 /* subjects.h - makes and reads the subjects of subjects.def.
  *
+ * A name that could not be one token of a subject (empty, too long, with a dot, a blank or a
+ * wildcard in it) gives the empty subject, which the bus refuses: what a message says can choose a
+ * pod, but never another kind of subject.
+ *
  * THREAD: any. */
 #ifndef MESSAGES_SUBJECTS_H
 #define MESSAGES_SUBJECTS_H
@@ -7,13 +11,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SUBJECT_SIZE = 128, SUBJECT_PARTITIONS = 16 };
+enum { SUBJECT_SIZE = 128, SUBJECT_PARTITIONS = 16, SUBJECT_TOKEN_SIZE = 65 };
 
 struct subject {
     char text[SUBJECT_SIZE];
 };
 
-/* The guild's partition, 0 … SUBJECT_PARTITIONS - 1: the guild id's high-entropy bits mixed (splitmix64's finaliser). */
+enum subject_kind {
+#define SUBJECT(NAME, ...) SUBJECT_##NAME,
+#include "messages/subjects.def"
+#undef SUBJECT
+    SUBJECT_KINDS
+};
+
+/* The guild's partition, 0 … SUBJECT_PARTITIONS - 1: the guild id's high-entropy bits mixed
+ * (splitmix64's finaliser). */
 uint32_t subject_part(uint64_t guild_id);
 
 struct subject subject_event(uint64_t guild_id);
@@ -27,12 +39,22 @@ struct subject subject_control(const char *pod);
 struct subject subject_forward(const char *pod);
 struct subject subject_assignment(uint64_t guild_id);
 struct subject subject_coordinator(const char *verb);
+/* The shard's key in the KV bucket of sessions. */
+struct subject subject_shard(uint32_t shard);
 /* Stream that keeps the guild's log: "LOG_<part>". */
 struct subject subject_log_stream(uint64_t guild_id);
 
-/* The guild id in an event, feed, interaction, portal, log, tail or assignment subject; false: another kind. */
+/* All of a kind, e.g. "event.>" or "pod.*.heartbeat". Static text. */
+const char *subject_wildcard(enum subject_kind kind);
+/* All of a kind with a part, of one part: "log.3.>". */
+struct subject subject_of_part(enum subject_kind kind, uint32_t part);
+
+/* The guild id in an event, feed, interaction, portal, log, tail or assignment subject; false:
+ * another kind, not a guild id, or under a part that is not the guild's. */
 bool subject_guild(const char *subject, uint64_t *ret_guild_id);
 /* pod.<pod>.x → pod; false: another kind or too long. */
-bool subject_pod(const char *subject, char ret_pod[65]);
+bool subject_pod(const char *subject, char ret_pod[SUBJECT_TOKEN_SIZE]);
+/* The same for any kind: false when the subject is of none. Tools guess a body's kind by it. */
+bool subject_kind(const char *subject, enum subject_kind *ret_kind);
 
 #endif
