@@ -1,0 +1,66 @@
+#!/bin/bash
+# all.sh: everything that a change must pass, as ./dev test and CI run it. Steps that fail do not stop the others.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+usage() {
+    echo "usage: ./dev test [--quick]"
+    echo "  --quick   the dev build and its tests only"
+}
+quick=0
+case ${1:-} in
+--quick) quick=1 ;;
+-h | --help)
+    usage
+    exit 0
+    ;;
+'') ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac
+
+passed=0
+failed=0
+failures=()
+
+step() { # step NAME COMMAND...
+    local name=$1 start=$SECONDS
+    shift
+    echo "=== $name"
+    if "$@"; then
+        passed=$((passed + 1))
+        echo "=== $name: ok ($((SECONDS - start)) s)"
+    else
+        failed=$((failed + 1))
+        failures+=("$name")
+        echo "=== $name: FAILED ($((SECONDS - start)) s)"
+    fi
+}
+
+tests() { # tests PRESET [ctest options]
+    local preset=$1
+    shift
+    ctest --preset "$preset" "$@"
+}
+
+step "build: dev" deploy/local/build.sh dev
+step "tests: dev" tests dev
+if [ $quick -eq 0 ]; then
+    step "build: release" deploy/local/build.sh release
+    step "smoke: SQLite" python3 tests/smoke/smoke.py --guilds 20 --events 4000
+    step "smoke: PostgreSQL" python3 tests/smoke/smoke.py --guilds 20 --events 4000 --postgres
+    step "build: address, undefined" deploy/local/build.sh asan
+    step "tests: address, undefined" tests asan -E '^static/'
+    step "build: thread" deploy/local/build.sh tsan
+    step "tests: thread" tests tsan -L unit
+    step "build: clang" deploy/local/build.sh clang
+    step "lint" tests/static/lint.sh
+    step "up" python3 deploy/local/up.py --run-dir build/up --fresh --for 5
+fi
+for name in ${failures[@]+"${failures[@]}"}; do
+    echo "failed: $name"
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

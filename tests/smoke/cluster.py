@@ -1,0 +1,300 @@
+"""cluster.py - a whole Guildbus on this machine; ./dev up, smoke, bench and the flow tests start it here.
+
+    nats ── coordinator (── postgres) ── sim, or the real Discord ── gateways gw-1 … ── edge
+
+Everything listens on loopback only. Files, logs and secrets are in one folder; stop() goes the other way round.
+"""
+import dataclasses
+import json
+import os
+import pathlib
+import secrets
+import signal
+import shutil
+
+from processes import HOST, Process, StartError, answers, free_port, http_json, metrics, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DISCORD = "https://discord.com/api/v10"
+SIM_APPLICATION_ID = "1000000000000000001"
+START_S = 60
+
+
+@dataclasses.dataclass
+class Options:
+    run_dir: pathlib.Path
+    bin_dir: pathlib.Path = ROOT / "build/release/bin"
+    gateways: int = 2
+    guilds: int = 10
+    members: int = 40
+    shards: int = 2
+    seed: int = 1
+    capacity: int = 0          # of a pod; 0: enough for all guilds
+    postgres: bool = False     # a PostgreSQL of its own
+    database_url: str = ""     # an existing one
+    usual_ports: bool = False  # 4222, 7080, 8080 … where they are free
+    discord: dict = None       # DISCORD_* for the real Discord; None: the simulator
+    lease_ms: int = 0          # 0: the coordinator's default
+    extra_env: dict = dataclasses.field(default_factory=dict)  # {program: {NAME: value}}
+
+
+class Cluster:
+    def __init__(self, options, say=lambda text: None):
+        self.options, self.say = options, say
+        self.run_dir = pathlib.Path(options.run_dir)
+        self.processes = {}  # by name, in the order of their start
+        self.ports = {}
+        self.sim_api = self.sim_admin = self.public_key = ""
+        self.killed = []     # names of those that had to be killed at the stop
+        for folder in ("log", "data", "secrets"):
+            (self.run_dir / folder).mkdir(parents=True, exist_ok=True)
+        os.chmod(self.run_dir / "secrets", 0o700)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # ---- where things are ----
+
+    @property
+    def nats_url(self):
+        return f"nats://{HOST}:{self.ports['nats']}"
+
+    @property
+    def coordinator_url(self):
+        return f"http://{HOST}:{self.ports['coordinator']}"
+
+    @property
+    def portal_url(self):
+        return f"http://{HOST}:{self.ports['edge']}"
+
+    @property
+    def interactions_url(self):
+        return self.portal_url + "/interactions"
+
+    @property
+    def pods(self):
+        return [f"gw-{n}" for n in range(1, self.options.gateways + 1)]
+
+    def data_dir(self, name):
+        return self.run_dir / "data" / name
+
+    def secret_file(self, name):
+        """The path of a random secret that stays the same from run to run."""
+        path = self.run_dir / "secrets" / name
+        if not path.exists():
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fd, "w") as f:
+                f.write(secrets.token_hex(32) + "\n")
+        return path
+
+    def secret(self, name):
+        return self.secret_file(name).read_text().strip()
+
+    # ---- start ----
+
+    def start(self):
+        if self.options.postgres and not self.options.database_url:
+            self._start_postgres()
+        self._start_nats()
+        self._start_coordinator()
+        self.ports["edge"] = self._port(8080)
+        if not self.options.discord:
+            self._start_sim()
+        for pod in self.pods:
+            self.start_gateway(pod)
+        self._start_edge()
+        self._await_ready()
+        return self
+
+    def _port(self, usual):
+        return free_port(usual if self.options.usual_ports else 0)
+
+    def _spawn(self, name, argv, env=None, user=None, what=""):
+        p = Process(name, argv, self.run_dir / "log" / f"{name}.log", env, user, what)
+        self.processes[name] = p
+        self.say(f"starting {name}")
+        return p.start()
+
+    def _program(self, name, program, env, what):
+        path = self.options.bin_dir / program
+        if not path.exists():
+            raise StartError(f"{path} is not there: build it with ./dev build")
+        self.data_dir(name).mkdir(exist_ok=True)
+        self.ports[f"{name} admin"] = free_port()
+        env = {"ADMIN_PORT": str(self.ports[f"{name} admin"]), **env,
+               **self.options.extra_env.get(program, {})}
+        return self._spawn(name, [path], {k: str(v) for k, v in env.items() if v != ""}, what=what)
+
+    def _start_postgres(self):
+        programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
+        if not programs:
+            raise StartError("PostgreSQL's programs are not installed (/usr/lib/postgresql/*/bin)")
+        bin_dir, user = programs[-1], "postgres" if os.geteuid() == 0 else None
+        data = self.data_dir("postgres")
+        if user and not _can_reach(data.parent):  # postgres refuses root and cannot enter root's folders
+            data = pathlib.Path("/var/tmp") / ("guildbus-" + self.secret("postgres_folder")[:16])
+        port = self.ports["postgres"] = self._port(5432)
+        if not (data / "PG_VERSION").exists():
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if user:
+                shutil.chown(data, user)
+            initdb = self._spawn("initdb", [bin_dir / "initdb", "-D", data, "-U", "guildbus", "-A", "trust",
+                                            "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"], user=user)
+            if initdb.popen.wait(120) != 0:
+                raise StartError(f"initdb failed:\n{initdb.tail()}")
+            del self.processes["initdb"]
+        # The socket folder is off: only loopback, so that the path's length never matters.
+        p = self._spawn("postgres", [bin_dir / "postgres", "-D", data, "-p", port, "-c", f"listen_addresses={HOST}",
+                                     "-c", "unix_socket_directories="], user=user, what="PostgreSQL")
+        wait_for("PostgreSQL accepts connections", lambda: "ready to accept connections" in p.log_text(),
+                 START_S, [p])
+        self.postgres_data = data
+        self.options.database_url = f"postgres://guildbus@{HOST}:{port}/postgres"
+
+    def _start_nats(self):
+        port, monitor = self._port(4222), free_port()
+        self.ports.update({"nats": port, "nats admin": monitor})
+        p = self._spawn("nats", ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js",
+                                 "-sd", self.data_dir("nats")], what="NATS with JetStream")
+        wait_for("NATS answers", answers(f"http://{HOST}:{monitor}/healthz"), START_S, [p])
+
+    def _start_coordinator(self):
+        self.ports["coordinator"] = self._port(7080)
+        self._program("coordinator", "guildbus-coordinator", {
+            "NATS_URL": self.nats_url, "DATABASE_URL": self.options.database_url,
+            "DATA_DIR": self.data_dir("coordinator"), "API_BIND": HOST, "API_PORT": self.ports["coordinator"],
+            "COORDINATOR_TOKEN_FILE": self.secret_file("coordinator_token"),
+            "LEASE_MS": self.options.lease_ms or "",
+        }, "decides which pod owns which guild")
+        self._await("coordinator")
+
+    def _start_sim(self):
+        port_file = self.run_dir / "sim.json"
+        port_file.unlink(missing_ok=True)
+        p = self._program("sim", "guildbus-discord-sim", {
+            "SIM_PORT": 0, "SIM_ADMIN_PORT": 0, "SIM_PORT_FILE": port_file, "SIM_SEED": self.options.seed,
+            "SIM_GUILDS": self.options.guilds, "SIM_MEMBERS": self.options.members,
+            "SIM_SHARDS": self.options.shards, "SIM_TOKEN": self.secret("discord_token"),
+            "SIM_APPLICATION_ID": SIM_APPLICATION_ID,
+            "SIM_CLIENT_SECRET": self.secret("discord_client_secret"),
+            "SIM_INTERACTIONS_URL": self.interactions_url,
+        }, "plays Discord")
+        wait_for("the simulator listens", lambda: _whole_json(port_file), START_S, [p])
+        told = _whole_json(port_file)
+        self.ports.update({"sim": told["port"], "sim api": told["admin_port"]})
+        self.sim_api, self.public_key = f"http://{HOST}:{told['port']}", told["public_key"]
+        self.sim_admin = f"http://{HOST}:{told['admin_port']}"
+
+    def _discord(self):
+        """What gateways and the edge need to know of Discord."""
+        real = self.options.discord
+        if real:
+            return {"DISCORD_API_URL": DISCORD, **real}
+        return {"DISCORD_API_URL": self.sim_api, "DISCORD_TOKEN": self.secret("discord_token"),
+                "DISCORD_APPLICATION_ID": SIM_APPLICATION_ID, "DISCORD_PUBLIC_KEY": self.public_key,
+                "DISCORD_CLIENT_SECRET": self.secret("discord_client_secret")}
+
+    def start_gateway(self, pod):
+        d = self._discord()
+        self._program(pod, "guildbus-gateway", {
+            "POD_ID": pod, "NATS_URL": self.nats_url, "DATA_DIR": self.data_dir(pod),
+            "CONFIG_SERVICE_URL": self.coordinator_url, "PORTAL_URL": self.portal_url,
+            "CAPACITY": self.options.capacity or max(100, self.options.guilds * 2),
+            **{k: d.get(k, "") for k in ("DISCORD_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_API_URL")},
+        }, "holds shards, owns guilds")
+
+    def _start_edge(self):
+        d = self._discord()
+        self._program("edge", "guildbus-edge", {
+            "HTTP_BIND": HOST, "HTTP_PORT": self.ports["edge"], "NATS_URL": self.nats_url,
+            "PORTAL_URL": self.portal_url, "SESSION_SECRET_FILE": self.secret_file("session_secret"),
+            **{k: d.get(k, "") for k in ("DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID",
+                                         "DISCORD_CLIENT_SECRET", "DISCORD_API_URL")},
+        }, "interactions and portal")
+
+    def _await(self, name):
+        wait_for(f"{name} is ready (/readyz)", answers(self.admin_url(name) + "/readyz"), START_S,
+                 [self.processes[name]])
+
+    def _await_ready(self):
+        for name in [*self.pods, "edge"]:
+            self._await(name)
+
+    def wait_until_owned(self, timeout_s=120):
+        """Every guild of the simulator has an owner."""
+        gateways = [self.processes[p] for p in self.pods]
+
+        def owned():
+            status = self.status()
+            return status.get("guilds_owned", 0) >= self.options.guilds
+        wait_for(f"all {self.options.guilds} guilds have an owner", owned, timeout_s, gateways)
+
+    # ---- questions ----
+
+    def admin_url(self, name):
+        return f"http://{HOST}:{self.ports[name + ' admin']}"
+
+    def status(self):
+        """The coordinator's GET /status; {} while it is away."""
+        try:
+            return http_json("GET", self.coordinator_url + "/status", timeout_s=3)[1] or {}
+        except OSError:
+            return {}
+
+    def assignments(self):
+        """{guild: pod}"""
+        found, after = {}, 0
+        while True:
+            _, answer = http_json("GET", f"{self.coordinator_url}/guild-assignments?limit=200&after={after}")
+            rows = answer if isinstance(answer, list) else answer.get("guild_assignments", [])
+            for row in rows:
+                found[int(row["guild_id"])] = row["pod_id"]
+            if len(rows) < 200:
+                return found
+            after = rows[-1]["guild_id"]
+
+    def reassign(self, guild, pod):
+        """(HTTP status, answer) of POST /reassign-guild"""
+        return http_json("POST", self.coordinator_url + "/reassign-guild",
+                         {"guild_id": str(guild), "target_pod": pod},
+                         {"Authorization": "Bearer " + self.secret("coordinator_token")})
+
+    def metrics(self, name):
+        return metrics(self.admin_url(name) + "/metrics")
+
+    # ---- the end ----
+
+    def stop(self):
+        """Everything, the ones that take work in first; True when nobody had to be killed."""
+        order = ["edge", *reversed(self.pods), "coordinator", "sim", "nats", "postgres"]
+        self.killed = []
+        for name in order:
+            p = self.processes.get(name)
+            if not p:
+                continue
+            if p.is_alive():
+                self.say(f"stopping {name}")
+            number = signal.SIGINT if name == "postgres" else signal.SIGTERM
+            if not p.stop(number, 60):
+                self.killed.append(name)
+        return not self.killed
+
+    def kill(self):
+        """At once, for a second Ctrl-C."""
+        for p in reversed(self.processes.values()):
+            p.stop(signal.SIGKILL, 5)
+
+
+def _whole_json(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _can_reach(folder):
+    """Whether any user may walk to the folder."""
+    return all(p.stat().st_mode & 0o001 for p in [folder.resolve(), *folder.resolve().parents])
