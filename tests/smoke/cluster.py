@@ -72,7 +72,7 @@ class Cluster:
 
     @property
     def interactions_url(self):
-        return self.portal_url + "/interactions"
+        return self.portal_url + "/webhooks/discord"
 
     @property
     def pods(self):

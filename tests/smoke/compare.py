@@ -1,0 +1,132 @@
+"""compare.py - what the simulator sent against what the owners' databases hold.
+
+    record (NDJSON) ─▶ Sent per guild ─┐
+    EVENTS, messages per subject ──────┼─▶ compare ─▶ sent, applied, lost, duplicated, notes
+    gw-*/guilds.sqlite3 of the owner ──┘
+
+A guild's rows on a pod that does not own it do not count. An event that is counted but has no effect is as lost as one
+that never came, so each guild is looked at both ways and the larger number counts.
+"""
+import contextlib
+import dataclasses
+import json
+import pathlib
+import sqlite3
+
+NOTES = 20
+
+
+@dataclasses.dataclass
+class Sent:
+    """Of one guild: what went out, and which rows of message_stats must be there after it."""
+    events: int = 0
+    rows: dict = dataclasses.field(default_factory=dict)  # message id: reactions
+    gone: set = dataclasses.field(default_factory=set)    # ids of deleted messages
+
+
+@dataclasses.dataclass
+class Held:
+    """Of one guild: what its owner's database says."""
+    applied: int = 0
+    rows: dict = dataclasses.field(default_factory=dict)
+
+
+def count_message(sent, d):
+    """People's messages with text have a row; those of bots and webhooks, joins and pins have none."""
+    if d.get("content") and not d.get("bot") and not d.get("webhook_id") and d.get("message_type", 0) in (0, 19):
+        sent.rows[int(d["message_id"])] = 0
+
+
+def forget_message(sent, message_id):
+    sent.rows.pop(message_id, None)
+    sent.gone.add(message_id)
+
+
+def read_record(lines):
+    """{guild: Sent} of the simulator's record: one JSON object a line, in the order in which they were sent."""
+    guilds = {}
+    for line in lines:
+        d = json.loads(line)
+        if d.get("kind") != "event":
+            continue
+        sent = guilds.setdefault(int(d["guild_id"]), Sent())
+        sent.events += 1
+        what = d["type"]
+        if what == "MESSAGE_CREATE":
+            count_message(sent, d)
+        elif what == "MESSAGE_DELETE":
+            forget_message(sent, int(d["message_id"]))
+        elif what == "MESSAGE_DELETE_BULK":
+            for message_id in d["message_ids"]:
+                forget_message(sent, int(message_id))
+        elif what in ("MESSAGE_REACTION_ADD", "MESSAGE_REACTION_REMOVE"):
+            message_id = int(d["message_id"])
+            if message_id in sent.rows:
+                sent.rows[message_id] += 1 if what.endswith("ADD") else -1
+    return guilds
+
+
+def read_pod(path, guilds):
+    """{guild: Held} of those of these guilds that the database knows."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return {}
+    held = {}
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        for guild in guilds:
+            row = db.execute("SELECT events_applied FROM guild_state WHERE guild_id = ?", (guild,)).fetchone()
+            if row:
+                rows = db.execute("SELECT message_id, react_count FROM message_stats WHERE guild_id = ?", (guild,))
+                held[guild] = Held(row[0], dict(rows.fetchall()))
+    return held
+
+
+def read_owners(assignments, data_dir_of):
+    """{guild: Held}, each guild from the pod that owns it."""
+    by_pod = {}
+    for guild, pod in assignments.items():
+        by_pod.setdefault(pod, []).append(guild)
+    held = {}
+    for pod, guilds in by_pod.items():
+        held.update(read_pod(pathlib.Path(data_dir_of(pod)) / "guilds.sqlite3", guilds))
+    return held
+
+
+def compare_rows(sent, held):
+    """(lost effects, doubled effects)"""
+    lost = doubled = 0
+    for message_id, reactions in sent.rows.items():
+        if message_id not in held.rows:
+            lost += 1
+        else:
+            difference = held.rows[message_id] - reactions
+            lost += max(0, -difference)
+            doubled += max(0, difference)
+    lost += sum(1 for message_id in sent.gone if message_id in held.rows)
+    doubled += sum(1 for m in held.rows if m not in sent.rows and m not in sent.gone)
+    return lost, doubled
+
+
+def compare_guild(sent, held, stored):
+    """(lost, duplicated): stored is the number of the guild's messages in EVENTS."""
+    lost_rows, doubled_rows = compare_rows(sent, held)
+    lost = max(sent.events - held.applied, stored - held.applied, 0)
+    duplicated = max(held.applied - stored, stored - sent.events, 0)
+    return max(lost, lost_rows), max(duplicated, doubled_rows)
+
+
+def compare(sent, held, stored):
+    """The sum over all guilds that were sent something, or that hold something."""
+    total = {"sent": 0, "applied": 0, "lost": 0, "duplicated": 0}
+    notes = []
+    for guild in sorted(set(sent) | set(held) | set(stored)):
+        s, h = sent.get(guild, Sent()), held.get(guild, Held())
+        lost, duplicated = compare_guild(s, h, stored.get(guild, 0))
+        total["sent"] += s.events
+        total["applied"] += h.applied
+        total["lost"] += lost
+        total["duplicated"] += duplicated
+        if lost or duplicated:
+            notes.append(f"guild {guild}: sent {s.events}, stored {stored.get(guild, 0)}, applied {h.applied}, "
+                         f"rows expected {len(s.rows)}, rows held {len(h.rows)}: lost {lost}, duplicated {duplicated}")
+    return total, notes[:NOTES]
