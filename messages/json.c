@@ -28,13 +28,22 @@ bool json_field_is_json(const ProtobufCFieldDescriptor *field)
            !strcmp(field->name + n - (sizeof(suffix) - 1), suffix);
 }
 
-bool json_is_valid(const char *text, size_t size)
+static bool loads(const char *text, size_t size, size_t flags)
 {
-    json_t *value =
-        json_loadb(text, size, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+    json_t *value = json_loadb(text, size, JSON_DECODE_ANY | flags, NULL);
 
     json_decref(value);
     return value != NULL;
+}
+
+bool json_is_valid(const char *text, size_t size)
+{
+    return loads(text, size, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL);
+}
+
+bool json_is_plain(const char *text, size_t size)
+{
+    return loads(text, size, JSON_REJECT_DUPLICATES);
 }
 
 size_t json_value_size(ProtobufCType type)

@@ -14,8 +14,10 @@ enum { JSON_NAME_SIZE = 64, JSON_MAX_DEPTH = 16 };
 void json_field_name(const ProtobufCFieldDescriptor *field, char ret_name[JSON_NAME_SIZE]);
 /* A string field whose text is JSON itself. */
 bool json_field_is_json(const ProtobufCFieldDescriptor *field);
-/* Whether text is one JSON value. Numbers may be of any size. */
+/* Whether text is one JSON value. */
 bool json_is_valid(const char *text, size_t size);
+/* And one that a reader with 64-bit integers and C strings (jansson) keeps as it is. */
+bool json_is_plain(const char *text, size_t size);
 
 /* Of one value in a message's C struct. */
 size_t json_value_size(ProtobufCType type);

@@ -22,13 +22,14 @@ static const void *member_of(const ProtobufCMessage *message, unsigned offset)
     return (const char *)message + offset;
 }
 
-/* A string that JSON can be written into as a value: all but JSON strings, which would not be told
- * from text that is no JSON. */
+/* JSON text that is written as the value itself. The rest stays a string that holds the text: what
+ * is no JSON, what a reader would change (an integer above 2^63), and a JSON string, which could
+ * not be told from the former. */
 static bool is_embeddable(const char *text, size_t size)
 {
     size_t blank = strspn(text, " \t\r\n");
 
-    return text[blank] && text[blank] != '"' && json_is_valid(text, size);
+    return text[blank] && text[blank] != '"' && json_is_plain(text, size);
 }
 
 static void write_string(struct writer *w, const ProtobufCFieldDescriptor *field, const char *text)

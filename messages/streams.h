@@ -1,9 +1,11 @@
 /* streams.h - the JetStream streams that must exist, and making them.
  *
- *   EVENTS       event.>       republished to feed.>   limits, max age, dedupe window 2 min, direct
- * get LOG_<part>   log.<part>.>  republished to tail.<part>.>  limits, rollup allowed, direct get
- *   ASSIGNMENTS  assignment.*  last value per subject
- *   KV_SHARDS    $KV.SHARDS.>  the KV bucket of shard sessions (one revision kept)
+ *   EVENTS       event.>       republished to feed.>         limits, max age, dedupe window 2 min,
+ * direct get LOG_<part>   log.<part>.>  republished to tail.<part>.>  limits, rollup allowed,
+ * direct get ASSIGNMENTS  assignment.*  last value per subject KV_SHARDS    $KV.SHARDS.>  the KV
+ * bucket of shard sessions (one revision kept)
+ *
+ * Any number of programs may do this at once: the server settles who makes a stream.
  *
  * THREAD: any; blocks, for start-up. */
 #ifndef MESSAGES_STREAMS_H
@@ -12,9 +14,14 @@
 #include "base/bus.h"
 #include "base/status.h"
 
+#define STREAM_EVENTS      "EVENTS"
+#define STREAM_ASSIGNMENTS "ASSIGNMENTS"
+#define STREAM_SHARDS      "KV_SHARDS"
+#define BUCKET_SHARDS      "SHARDS"
+
 struct streams_config {
     int replicas;         /* 1 or 3; >1 needs nats-server 2.10.23, else INVALID */
-    int64_t events_hours; /* how long events are kept */
+    int64_t events_hours; /* how long events are kept, at least 1 */
 };
 /* Creates what is missing, leaves what exists; CONFLICT: a stream exists with other subjects.
  * UNAVAILABLE: JetStream is off or away. */
