@@ -225,10 +225,13 @@ void message_text_measure(struct arena *arena, const char *content, struct messa
     text_blocks_init(&blocks, bounded(content));
     while (text_block_next(&blocks, &block)) {
         struct span counted = block.kind == BLOCK_LINK ? block.label : block.body;
-        if (block.kind == BLOCK_LINK)
+        if (block.kind == BLOCK_LINK) {
             add_link(&links, block.body);
+            ret->links++;
+        }
         if (block.kind == BLOCK_INLINE_CODE || block.kind == BLOCK_FENCED_CODE) {
             add_code(&codes, &block);
+            ret->code_lines += (int64_t)block.lines;
             continue;
         }
         ret->words += (int64_t)text_count_words(counted);

@@ -59,6 +59,7 @@ size_t text_count_chars(struct span text);
 
 struct message_measure {
     int64_t words, chars;
+    int64_t links, code_lines;
     const char
         *code_stats; /* JSON array of {chars, words, lines, lang?}; "[]" when there is none */
     const char *link_stats; /* JSON array of URLs */
