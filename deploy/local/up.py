@@ -121,7 +121,7 @@ def live_line(cluster, rates):
     for pod in cluster.pods:
         m = cluster.metrics(pod)
         applied += m.get("guildbus_events_applied_total", 0)
-        answered += m.get("guildbus_interactions_answered_total", 0)
+        answered += m.get("guildbus_interactions_total", 0)
     r = rates.of({"events": applied, "interactions": answered})
     line = (f"guilds {status.get('guilds_owned', '?')}/{status.get('guilds', '?')}  "
             f"pods {status.get('pods_active', '?')}  events/s {r['events']:.0f}  "

@@ -4,13 +4,16 @@
 
 Everything listens on loopback only. Files, logs and secrets are in one folder; stop() goes the other way round.
 """
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import secrets
-import signal
 import shutil
+import signal
+import sqlite3
+import subprocess
 
 from processes import HOST, Process, StartError, answers, free_port, http_json, metrics, wait_for
 
@@ -129,10 +132,7 @@ class Cluster:
         return self._spawn(name, [path], {k: str(v) for k, v in env.items() if v != ""}, what=what)
 
     def _start_postgres(self):
-        programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
-        if not programs:
-            raise StartError("PostgreSQL's programs are not installed (/usr/lib/postgresql/*/bin)")
-        bin_dir, user = programs[-1], "postgres" if os.geteuid() == 0 else None
+        bin_dir, user = _postgres_programs(), "postgres" if os.geteuid() == 0 else None
         data = self.data_dir("postgres")
         if user and not _can_reach(data.parent):  # postgres refuses root and cannot enter root's folders
             data = pathlib.Path("/var/tmp") / ("guildbus-" + self.secret("postgres_folder")[:16])
@@ -265,15 +265,28 @@ class Cluster:
     def metrics(self, name):
         return metrics(self.admin_url(name) + "/metrics")
 
+    def stored_owners(self):
+        """{guild: pod} of the coordinator's tables, for when it does not run any more."""
+        wanted = "SELECT guild_id, pod_id FROM guild_assignments WHERE pod_id IS NOT NULL"
+        if self.options.database_url:
+            psql = _postgres_programs() / "psql"
+            out = subprocess.run([psql, "-XAtq", "-F", " ", "-d", self.options.database_url, "-c", wanted],
+                                 capture_output=True, text=True, check=True, timeout=30).stdout
+            rows = [line.split() for line in out.splitlines()]
+        else:
+            path = self.data_dir("coordinator") / "coordinator.sqlite3"
+            with contextlib.closing(sqlite3.connect(path)) as db:
+                rows = db.execute(wanted).fetchall()
+        return {int(guild): pod for guild, pod in rows}
+
     # ---- the end ----
 
-    def stop(self):
-        """Everything, the ones that take work in first; True when nobody had to be killed."""
+    def stop(self, but=()):
+        """Everything but these, the ones that take work in first; True when nobody had to be killed."""
         order = ["edge", *reversed(self.pods), "coordinator", "sim", "nats", "postgres"]
-        self.killed = []
         for name in order:
             p = self.processes.get(name)
-            if not p:
+            if not p or name in but:
                 continue
             if p.is_alive():
                 self.say(f"stopping {name}")
@@ -286,6 +299,13 @@ class Cluster:
         """At once, for a second Ctrl-C."""
         for p in reversed(self.processes.values()):
             p.stop(signal.SIGKILL, 5)
+
+
+def _postgres_programs():
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found:
+        raise StartError("PostgreSQL's programs are not installed (/usr/lib/postgresql/*/bin)")
+    return found[-1]
 
 
 def _whole_json(path):

@@ -31,15 +31,17 @@ class Held:
     rows: dict = dataclasses.field(default_factory=dict)
 
 
-def count_message(sent, d):
-    """People's messages with text have a row; those of bots and webhooks, joins and pins have none."""
-    if d.get("content") and not d.get("bot") and not d.get("webhook_id") and d.get("message_type", 0) in (0, 19):
-        sent.rows[int(d["message_id"])] = 0
-
-
-def forget_message(sent, message_id):
-    sent.rows.pop(message_id, None)
-    sent.gone.add(message_id)
+def count_event(sent, d):
+    sent.events += 1
+    message_id = int(d["message_id"] or 0)
+    if d["type"] == "MESSAGE_CREATE":
+        if d["has_content"] and not d["by_bot"]:  # others have no row
+            sent.rows[message_id] = 0
+    elif d["type"] in ("MESSAGE_DELETE", "MESSAGE_DELETE_BULK"):
+        sent.rows.pop(message_id, None)
+        sent.gone.add(message_id)
+    elif message_id in sent.rows:
+        sent.rows[message_id] += d["delta"]
 
 
 def read_record(lines):
@@ -47,22 +49,8 @@ def read_record(lines):
     guilds = {}
     for line in lines:
         d = json.loads(line)
-        if d.get("kind") != "event":
-            continue
-        sent = guilds.setdefault(int(d["guild_id"]), Sent())
-        sent.events += 1
-        what = d["type"]
-        if what == "MESSAGE_CREATE":
-            count_message(sent, d)
-        elif what == "MESSAGE_DELETE":
-            forget_message(sent, int(d["message_id"]))
-        elif what == "MESSAGE_DELETE_BULK":
-            for message_id in d["message_ids"]:
-                forget_message(sent, int(message_id))
-        elif what in ("MESSAGE_REACTION_ADD", "MESSAGE_REACTION_REMOVE"):
-            message_id = int(d["message_id"])
-            if message_id in sent.rows:
-                sent.rows[message_id] += 1 if what.endswith("ADD") else -1
+        if d.get("kind") == "event":
+            count_event(guilds.setdefault(int(d["guild_id"]), Sent()), d)
     return guilds
 
 

@@ -13,20 +13,21 @@ from compare import compare, read_owners, read_record  # noqa: E402
 GUILD, POD = 7 << 22, "gw-1"
 
 
-def event(kind, **fields):
-    return json.dumps({"kind": "event", "guild_id": str(GUILD), "type": kind, **fields})
+def event(kind, message_id=None, **fields):
+    return json.dumps({"kind": "event", "guild_id": str(GUILD), "type": kind, "message_id": message_id, "delta": 0,
+                       "has_content": True, "by_bot": False, **fields})
 
 
 RECORD = [
     event("GUILD_CREATE"),
-    event("MESSAGE_CREATE", message_id="11", content="hello"),
-    event("MESSAGE_CREATE", message_id="12", content="gone soon"),
-    event("MESSAGE_CREATE", message_id="13", content=""),
-    event("MESSAGE_CREATE", message_id="14", content="I am a bot", bot=True),
-    event("MESSAGE_REACTION_ADD", message_id="11"),
-    event("MESSAGE_REACTION_ADD", message_id="11"),
-    event("MESSAGE_REACTION_REMOVE", message_id="11"),
-    event("MESSAGE_DELETE", message_id="12"),
+    event("MESSAGE_CREATE", "11"),
+    event("MESSAGE_CREATE", "12"),
+    event("MESSAGE_CREATE", "13", has_content=False),
+    event("MESSAGE_CREATE", "14", by_bot=True),
+    event("MESSAGE_REACTION_ADD", "11", delta=1),
+    event("MESSAGE_REACTION_ADD", "11", delta=1),
+    event("MESSAGE_REACTION_REMOVE", "11", delta=-1),
+    event("MESSAGE_DELETE", "12"),
 ]
 
 
