@@ -8,10 +8,10 @@ enum parameters { TAKES_PART_GUILD, TAKES_GUILD, TAKES_TOKEN, TAKES_SHARD };
 
 static const struct {
     enum parameters takes;
-    const char *format, *wildcard;
+    const char *format, *wildcard, *body;
 } kinds[SUBJECT_KINDS] = {
-#define SUBJECT(NAME, function, parameters, format, wildcard, ...)                                 \
-    { TAKES_##parameters, format, wildcard },
+#define SUBJECT(NAME, function, parameters, format, wildcard, body, ...)                           \
+    { TAKES_##parameters, format, wildcard, body },
 #include "messages/subjects.def"
 #undef SUBJECT
 };
@@ -85,6 +85,11 @@ struct subject subject_log_stream(uint64_t guild_id)
 const char *subject_wildcard(enum subject_kind kind)
 {
     return kinds[kind].wildcard;
+}
+
+const char *subject_body(enum subject_kind kind)
+{
+    return kinds[kind].body;
 }
 
 struct subject subject_of_part(enum subject_kind kind, uint32_t part)

@@ -46,6 +46,8 @@ struct subject subject_log_stream(uint64_t guild_id);
 
 /* All of a kind, e.g. "event.>" or "pod.*.heartbeat". Static text. */
 const char *subject_wildcard(enum subject_kind kind);
+/* Which bodies the kind carries, for people: "event". Static text. */
+const char *subject_body(enum subject_kind kind);
 /* All of a kind with a part, of one part: "log.3.>". */
 struct subject subject_of_part(enum subject_kind kind, uint32_t part);
 
