@@ -5,27 +5,12 @@
  *
  * Messages of people only, and only those with text. No REST: what channel_info does not know is
  * NULL. */
-#include <string.h>
-
 #include "base/json.h"
+#include "gateway/features/answer.h"
 #include "gateway/features/handlers.h"
 #include "gateway/features/message_text.h"
 
 enum { MESSAGE_DEFAULT = 0, MESSAGE_REPLY = 19, CHANNEL_CATEGORY = 4 };
-
-/* Discord: the time since 2015 stands above the lower 22 bits */
-static int64_t snowflake_ms(uint64_t id)
-{
-    return (int64_t)(id >> 22) + INT64_C(1420070400000);
-}
-
-static void bind_id_or_null(sqlite3_stmt *q, int at, uint64_t id)
-{
-    if (id)
-        unit_bind_id(q, at, id);
-    else
-        sqlite3_bind_null(q, at);
-}
 
 static bool is_tracked(const json_t *d)
 {
@@ -62,7 +47,7 @@ enum status on_message_create(struct unit *u, const json_t *d, struct err *err)
     unit_bind_id(q, 2, message_id);
     unit_bind_id(q, 3, author_id);
     unit_bind_id(q, 4, channel_id);
-    bind_id_or_null(q, 5, json_id(answered, "id"));
+    unit_bind_id_or_null(q, 5, json_id(answered, "id"));
     unit_bind_int(q, 6, m.chars);
     unit_bind_int(q, 7, m.words);
     unit_bind_int(q, 8, (int64_t)json_array_size(json_object_get(d, "reactions")));
@@ -176,7 +161,7 @@ static enum status keep_channel(struct unit *u, const json_t *channel, struct er
     unit_bind_id(q, 1, u->guild_id);
     unit_bind_id(q, 2, id);
     unit_bind_text(q, 3, json_str(channel, "name"));
-    bind_id_or_null(q, 4, parent_id);
+    unit_bind_id_or_null(q, 4, parent_id);
     return unit_run(u, q, err);
 }
 
