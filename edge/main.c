@@ -1,0 +1,175 @@
+/* guildbus-edge: interaction webhooks and the web portal. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/service.h"
+#include "base/xmem.h"
+#include "edge/edge.h"
+
+enum { DRAIN_MS = 3000, DRAIN_LOOK_MS = 20, EXIT_USAGE = 2 };
+
+struct program {
+    struct service service;
+    struct edge_config config;
+    struct edge edge;
+    struct loop_timer *drain;
+    int64_t drain_until_ms;
+};
+
+static bool is_stopping(void *ctx)
+{
+    const struct program *p = ctx;
+
+    return p->service.stopping;
+}
+
+static bool is_ready(void *ctx, const char **ret_why)
+{
+    const struct program *p = ctx;
+
+    *ret_why = "NATS is away";
+    return p->edge.bus && bus_is_connected(p->edge.bus);
+}
+
+/* --- start --- */
+
+static void open_bus(struct program *p)
+{
+    struct bus_config config = {
+        .url = p->config.nats_url, .name = "guildbus-edge", .give_up = is_stopping, .ctx = p
+    };
+    struct err err;
+
+    if (bus_open(&config, &p->edge.bus, &err) != STATUS_OK && !p->service.stopping)
+        service_fail("connect to NATS", &err);
+}
+
+/* A reader never sees half a number. */
+static enum status write_port(const char *path, int port, struct err *err)
+{
+    CLEANUP(xfree) char *temporary = xasprintf("%s.%d", path, (int)getpid());
+    FILE *file = fopen(temporary, "we");
+
+    if (!file)
+        return err_set(err, STATUS_UNAVAILABLE, "%s: %m", temporary);
+    bool written = fprintf(file, "%d\n", port) > 0;
+    written = fclose(file) == 0 && written;
+    if (!written || rename(temporary, path) != 0)
+        return err_set(err, STATUS_UNAVAILABLE, "%s: %m", path);
+    return STATUS_OK;
+}
+
+static void listen_http(struct program *p)
+{
+    struct http_server_config config = { .name = "edge",
+                                         .bind = p->config.http_bind,
+                                         .port = (int)p->config.http_port,
+                                         .max_body = (size_t)p->config.max_body,
+                                         .on_request = edge_on_request,
+                                         .ctx = &p->edge };
+    struct err err;
+
+    if (http_server_listen(p->service.loop, &config, &p->edge.server, &err) != STATUS_OK)
+        service_fail("listen for HTTP", &err);
+}
+
+static void start_portal(struct program *p)
+{
+    struct edge *edge = &p->edge;
+    const char *url = p->config.portal_url;
+    char *own =
+        url ? xstrdup(url) : xasprintf("http://127.0.0.1:%d", http_server_port(edge->server));
+
+    for (size_t size = strlen(own); size > 0 && own[size - 1] == '/';)
+        own[--size] = '\0';
+    edge->portal_url = own;
+    edge->has_portal = edge_has_portal(&p->config);
+    if (!edge->has_portal) {
+        log_info("portal_off", "why=%s",
+                 LOG_QUOTE("DISCORD_CLIENT_SECRET and SESSION_SECRET are not set"));
+        return;
+    }
+    session_keys_init(&edge->keys, p->config.session_secret, strncmp(own, "https://", 8) == 0);
+    edge->oauth =
+        (struct oauth_client){ p->config.api_url, p->config.application_id, p->config.client_secret,
+                               xasprintf("%s/oauth/callback", own) };
+    edge->visitors = visitors_new(edge->loop, edge->http, p->config.api_url);
+}
+
+static void start(struct program *p)
+{
+    struct edge *edge = &p->edge;
+    struct err err;
+
+    edge->config = &p->config;
+    edge->loop = p->service.loop;
+    if (sign_public_key_new(p->config.public_key, &edge->public_key, &err) != STATUS_OK)
+        service_fail("read DISCORD_PUBLIC_KEY", &err);
+    if (http_client_new("guildbus-edge/" GUILDBUS_VERSION, &edge->http, &err) != STATUS_OK)
+        service_fail("start the HTTP client", &err);
+    edge->asks = asks_new(edge->loop, edge->bus);
+    listen_http(p);
+    start_portal(p);
+    int port = http_server_port(edge->server);
+    if (p->config.http_port_file && write_port(p->config.http_port_file, port, &err) != STATUS_OK)
+        service_fail("write HTTP_PORT_FILE", &err);
+    log_info("listening", "bind=%s port=%d portal=%s", p->config.http_bind, port,
+             LOG_QUOTE(edge->has_portal ? edge->portal_url : "off"));
+}
+
+/* --- stop: no new requests, and those under way get their answers --- */
+
+static void look_whether_drained(void *ctx)
+{
+    struct program *p = ctx;
+
+    if (p->edge.visits == 0 || clock_now_ms() >= p->drain_until_ms)
+        loop_stop(p->service.loop);
+    else
+        loop_timer_start(p->drain, DRAIN_LOOK_MS);
+}
+
+static void on_stop(void *ctx)
+{
+    struct program *p = ctx;
+
+    http_server_close(p->edge.server);
+    p->drain_until_ms = clock_now_ms() + DRAIN_MS;
+    p->drain = loop_timer_new(p->service.loop, look_whether_drained, p);
+    loop_timer_start(p->drain, DRAIN_LOOK_MS);
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p = { .service = { .program = "guildbus-edge",
+                                             .purpose = "interaction webhooks and the web portal",
+                                             .rows = edge_config_rows,
+                                             .on_stop = on_stop,
+                                             .is_ready = is_ready } };
+
+    p.service.row_count = edge_config_row_count;
+    p.service.config = &p.config;
+    p.service.common = &p.config.service;
+    p.service.ctx = &p;
+    service_start(&p.service, argc, argv);
+    if (!edge_config_check(&p.config, stderr))
+        return EXIT_USAGE;
+    open_bus(&p);
+    if (p.edge.bus) {
+        start(&p);
+        loop_run(p.service.loop);
+    }
+    asks_free(p.edge.asks);
+    visitors_free(p.edge.visitors);
+    http_client_free(p.edge.http);
+    bus_close(p.edge.bus);
+    loop_timer_free(p.drain);
+    service_stop(&p.service);
+    sign_key_free(p.edge.public_key);
+    return 0;
+}
