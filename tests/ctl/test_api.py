@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""guildbusctl's verbs against an HTTP server that answers as the coordinator's API does.
+
+usage: test_api.py GUILDBUSCTL
+"""
+import http.server, json, os, subprocess, sys, tempfile, threading, unittest
+from urllib.parse import parse_qs, urlsplit
+
+CTL = sys.argv[1]
+TOKEN = "operator-token"
+
+
+def assignment(n):
+    return {"guild_id": str(613425648685547541 + n), "pod_id": f"gw-{n % 3}", "epoch": str(n + 1), "state": "owned",
+            "assigned_at": "2026-11-23T08:30:00.000Z", "last_heartbeat": "2026-11-23T08:31:00.000Z"}
+
+
+ASSIGNMENTS = [assignment(n) for n in range(2345)]
+POD = {"pod_id": "gw-1", "status": "active", "guild_count": 7, "capacity": 100, "load": 3, "last_heartbeat": "x",
+       "lease_ms_left": 3900, "version": "0.1.0", "schema": 4, "shards": [0, 2]}
+STATUS = {"version": "0.1.0", "storage": "sqlite", "guilds": 7, "guilds_owned": 6, "pods_active": 1, "moves_open": 0,
+          "moves_done": 5, "moves_failed": 1, "shard_count": 2}
+MOVE = {"id": "41", "guild_id": "613425648685547541", "source": "gw-1", "target": "gw-2", "state": "warming",
+        "error": "", "created_at": "2026-11-23T08:30:00.000Z", "finished_at": None, "pause_us": 0}
+
+
+class Coordinator(http.server.BaseHTTPRequestHandler):
+    polls, ends_as, seen = 0, ("done", ""), []
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, code, body):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, code, status, text):
+        self.answer(code, {"error": {"status": status, "text": text}})
+
+    def do_GET(self):
+        url = urlsplit(self.path)
+        query = {k: int(v[0]) for k, v in parse_qs(url.query).items()}
+        Coordinator.seen.append(self.path)
+        if url.path == "/status":
+            self.answer(200, STATUS)
+        elif url.path == "/pod-health":
+            self.answer(200, {"pods": [POD, {"pod_id": "evil\u001b[2J"}]})
+        elif url.path == "/guild-assignments":
+            rows = [a for a in ASSIGNMENTS if int(a["guild_id"]) > query["after"]]
+            self.answer(200, {"assignments": rows[:query["limit"]]})
+        elif url.path == "/moves":
+            self.answer(200, {"moves": [MOVE] * query["limit"]})
+        elif url.path == "/moves/41":
+            Coordinator.polls += 1
+            state, error = Coordinator.ends_as if Coordinator.polls > 2 else ("warming", "")
+            over = Coordinator.polls > 2 and state != "never"
+            self.answer(200, dict(MOVE, state=state, error=error, pause_us=2300,
+                                  finished_at="2026-11-23T08:30:01.000Z" if over else None))
+        else:
+            self.refuse(404, "NOT_FOUND", "no such path")
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.refuse(401, "DENIED", "a token is needed")
+        elif body["guild_id"] != MOVE["guild_id"]:
+            self.refuse(404, "NOT_FOUND", "no such guild")
+        elif body["pod_id"] == "gw-1":
+            self.refuse(409, "CONFLICT", "it is there already")
+        elif body["pod_id"] == "broken":
+            self.answer(202, b"{")
+        else:
+            self.answer(202, {"move_id": "41"})
+
+
+class Api(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Coordinator)
+        threading.Thread(target=cls.server.serve_forever, daemon=True).start()
+        cls.url = f"http://127.0.0.1:{cls.server.server_port}"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.shutdown()
+        cls.server.server_close()
+
+    def setUp(self):
+        Coordinator.polls, Coordinator.ends_as, Coordinator.seen = 0, ("done", ""), []
+
+    def run_ctl(self, *args, **env):
+        env = {"CONFIG_SERVICE_URL": self.url, "PATH": os.environ["PATH"], **env}
+        return subprocess.run([CTL, *args], capture_output=True, text=True, timeout=60, env=env)
+
+    def expect(self, code, *args, **env):
+        done = self.run_ctl(*args, **env)
+        self.assertEqual(done.returncode, code, done)
+        return done
+
+    def test_status(self):
+        self.assertEqual(json.loads(self.expect(0, "status", "--json").stdout), STATUS)
+        lines = dict(line.split() for line in self.expect(0, "status").stdout.splitlines())
+        self.assertEqual(lines, {k: str(v) for k, v in STATUS.items()})
+
+    def test_pods(self):
+        self.assertEqual(json.loads(self.expect(0, "pods", "--json").stdout)["pods"][0], POD)
+        lines = self.expect(0, "pods").stdout.splitlines()
+        self.assertEqual(lines[0].split()[:4], ["POD", "STATUS", "GUILDS", "CAPACITY"])
+        self.assertEqual(lines[1].split(), ["gw-1", "active", "7", "100", "3", "3900", "0.1.0", "4", "0,2", "x"])
+        self.assertEqual(lines[2].split(), ["evil?[2J"] + ["-"] * 9)
+        self.assertEqual(lines[0].index("STATUS"), lines[1].index("active"))
+
+    def test_guilds_of_all_pages(self):
+        self.assertEqual(json.loads(self.expect(0, "guilds", "--json").stdout), {"assignments": ASSIGNMENTS})
+        self.assertEqual(len(Coordinator.seen), 3)
+        lines = self.expect(0, "guilds").stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in lines[1:]], [a["guild_id"] for a in ASSIGNMENTS])
+
+    def test_some_guilds(self):
+        after = ASSIGNMENTS[9]["guild_id"]
+        got = json.loads(self.expect(0, "guilds", "--json", "--limit", "2", "--after=" + after).stdout)
+        self.assertEqual(got["assignments"], ASSIGNMENTS[10:12])
+        last = ASSIGNMENTS[-1]["guild_id"]
+        self.assertEqual(json.loads(self.expect(0, "guilds", "--json", "--after", last).stdout), {"assignments": []})
+        self.assertEqual(len(self.expect(0, "guilds", "--after", last).stdout.splitlines()), 1)
+
+    def test_moves(self):
+        self.assertEqual(len(json.loads(self.expect(0, "moves", "--json").stdout)["moves"]), 20)
+        self.assertEqual(len(self.expect(0, "moves", "--limit", "3").stdout.splitlines()), 4)
+
+    def test_reassign_waits_for_the_end(self):
+        done = self.expect(0, "reassign", MOVE["guild_id"], "gw-2", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("is now with pod gw-2", done.stdout)
+        self.assertEqual(Coordinator.polls, 3)
+
+    def test_reassign_reads_its_token_from_a_file(self):
+        with tempfile.NamedTemporaryFile("w") as f:
+            f.write(TOKEN + "\n")
+            f.flush()
+            done = self.expect(0, "reassign", MOVE["guild_id"], "gw-2", "--json", COORDINATOR_TOKEN_FILE=f.name)
+        self.assertEqual(json.loads(done.stdout)["state"], "done")
+
+    def test_reassign_without_waiting(self):
+        args = ("reassign", MOVE["guild_id"], "gw-2", "--no-wait")
+        self.assertEqual(self.expect(0, *args, COORDINATOR_TOKEN=TOKEN).stdout, "move 41\n")
+        self.assertEqual(json.loads(self.expect(0, *args, "--json", COORDINATOR_TOKEN=TOKEN).stdout), {"move_id": "41"})
+        self.assertEqual(Coordinator.polls, 0)
+
+    def test_a_failed_move_fails(self):
+        Coordinator.ends_as = ("failed", "target went away")
+        done = self.expect(1, "reassign", MOVE["guild_id"], "gw-2", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("failed: target went away", done.stderr)
+
+    def test_a_move_without_end_is_given_up(self):
+        Coordinator.ends_as = ("never", "")
+        done = self.expect(1, "reassign", MOVE["guild_id"], "gw-2", "--timeout", "1", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("move 41 goes on", done.stderr)
+
+    def test_refusals_have_their_exit_codes(self):
+        guild = MOVE["guild_id"]
+        self.assertIn("a token is needed", self.expect(4, "reassign", guild, "gw-2").stderr)
+        self.expect(4, "reassign", guild, "gw-2", COORDINATOR_TOKEN="wrong")
+        done = self.expect(3, "reassign", "42", "gw-2", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("404 NOT_FOUND: no such guild", done.stderr)
+        self.expect(1, "reassign", guild, "gw-1", COORDINATOR_TOKEN=TOKEN)
+        self.expect(1, "reassign", guild, "broken", COORDINATOR_TOKEN=TOKEN)
+        self.expect(3, "status", CONFIG_SERVICE_URL=self.url + "/elsewhere")
+
+    def test_an_absent_coordinator_is_unavailable(self):
+        server = http.server.HTTPServer(("127.0.0.1", 0), Coordinator)
+        url = f"http://127.0.0.1:{server.server_port}"
+        server.server_close()
+        done = self.expect(5, "pods", CONFIG_SERVICE_URL=url)
+        self.assertIn(url, done.stderr)
+        self.assertEqual(self.expect(5, "guilds", "--json", CONFIG_SERVICE_URL=url).stdout, "")
+
+    def test_wrong_usage(self):
+        for args in [(), ("nonsense",), ("status", "x"), ("status", "--nonsense"), ("reassign",), ("reassign", "1"),
+                     ("reassign", "x", "gw-1"), ("reassign", "1", "gw-1", "more"), ("guilds", "--limit"),
+                     ("guilds", "--limit", "0"), ("guilds", "--limit=1x"), ("guilds", "--after", "x")]:
+            done = self.expect(2, *args)
+            self.assertEqual(done.stdout, "")
+            self.assertIn("guildbusctl", done.stderr)
+        self.expect(2, "status", CONFIG_SERVICE_URL="nonsense")
+        self.expect(2, "reassign", "1", "gw-1", COORDINATOR_TOKEN="a\nb")
+
+    def test_help_and_version(self):
+        self.assertIn("exit codes", self.expect(0, "--help").stdout)
+        self.assertIn("exit codes", self.expect(0, "reassign", "--help").stdout)
+        self.assertRegex(self.expect(0, "--version").stdout, r"^guildbusctl \d+\.\d+\.\d+\n$")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
