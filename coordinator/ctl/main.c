@@ -25,7 +25,7 @@ static const char help[] =
     "  moves                 the latest moves of guilds [--limit N]\n"
     "  reassign GUILD POD    moves a guild and waits until it is there [--no-wait] [--timeout SECONDS]\n"
     "  decode                message body on stdin -> JSON [--subject SUBJECT]; exit code always 0:\n"
-    "                        nats sub --translate 'guildbusctl decode' 'event.>'\n"
+    "                        nats sub --translate 'guildbusctl decode' SUBJECT\n"
     "\n"
     "  --json                prints JSON instead of a table\n"
     "  --help, --version\n"

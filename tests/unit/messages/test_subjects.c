@@ -28,7 +28,7 @@ static void test_each_kind_is_spelled_as_the_table_says(void **state UNUSED)
     assert_string_equal(subject_heartbeat("*").text, "pod.*.heartbeat");
     assert_string_equal(subject_control("gw-1").text, "pod.gw-1.control");
     assert_string_equal(subject_coordinator("guilds-seen").text, "coordinator.guilds-seen");
-    assert_string_equal(subject_shard(12).text, "$KV.SHARDS.12");
+    assert_string_equal(subject_shard(12).text, "$KV.SHARDS.shard-12");
     assert_string_equal(subject_wildcard(SUBJECT_EVENT), "event.>");
     assert_string_equal(subject_of_part(SUBJECT_LOG, 11).text, "log.11.>");
 }
@@ -84,7 +84,7 @@ static void test_what_is_not_a_guilds_subject_is_refused(void **state UNUSED)
         "guild.1.portals",
         "guild.*.portal",
         "pod.1.control",
-        "$KV.SHARDS.1",
+        "$KV.SHARDS.shard-1",
         "_INBOX.x.1",
     };
     uint64_t got = 42;
