@@ -1,9 +1,9 @@
 /* streams.h - the JetStream streams that must exist, and making them.
  *
- *   EVENTS       event.>       republished to feed.>         limits, max age, dedupe window 2 min,
- * direct get LOG_<part>   log.<part>.>  republished to tail.<part>.>  limits, rollup allowed,
- * direct get ASSIGNMENTS  assignment.*  last value per subject KV_SHARDS    $KV.SHARDS.>  the KV
- * bucket of shard sessions (one revision kept)
+ *   EVENTS       event.>       republished to feed.>, max age, dedupe window 2 min, direct get
+ *   LOG_<part>   log.<part>.>  republished to tail.<part>.>, rollup, dedupe 2 min, direct get
+ *   ASSIGNMENTS  assignment.*  last value per subject
+ *   KV_SHARDS    $KV.SHARDS.>  the KV bucket of shard sessions, one revision kept
  *
  * Any number of programs may do this at once: the server settles who makes a stream.
  *

