@@ -51,7 +51,8 @@ struct bus {
     int64_t ticked_ms;
 };
 
-/* References: the caller's handle, libnats' closure until it says complete, each letter under way. */
+/* References: the caller's handle, libnats' closure until it says complete, each letter under way.
+ */
 struct bus_sub {
     _Atomic int refs;
     _Atomic bool closed;
@@ -153,17 +154,18 @@ static void on_nats_complete(void *closure)
     sub_unref(sub);
 }
 
-enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what, struct bus_sub **ret_sub,
-                          struct err *err)
+enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what,
+                          struct bus_sub **ret_sub, struct err *err)
 {
     struct bus_sub *sub = xcalloc(1, sizeof(*sub));
     natsStatus s;
 
     *sub = (struct bus_sub){ .refs = 2, .bus = bus, .what = *what };
     sub->what.subject = sub->what.queue = NULL; /* borrowed for the call only */
-    s = what->queue ? natsConnection_QueueSubscribe(&sub->nats, bus->nc, what->subject, what->queue,
-                                                    on_nats_message, sub)
-                    : natsConnection_Subscribe(&sub->nats, bus->nc, what->subject, on_nats_message, sub);
+    s = what->queue
+            ? natsConnection_QueueSubscribe(&sub->nats, bus->nc, what->subject, what->queue,
+                                            on_nats_message, sub)
+            : natsConnection_Subscribe(&sub->nats, bus->nc, what->subject, on_nats_message, sub);
     if (s != NATS_OK) {
         free(sub);
         return nats_failed(s, what->subject, err);
@@ -347,7 +349,8 @@ static natsStatus send_out(struct bus *bus, const struct bus_out *out, const cha
     if (out->size > INT32_MAX)
         return NATS_MAX_PAYLOAD;
     if (!out->header_count)
-        return reply ? natsConnection_PublishRequest(bus->nc, out->subject, reply, out->data, (int)out->size)
+        return reply ? natsConnection_PublishRequest(bus->nc, out->subject, reply, out->data,
+                                                     (int)out->size)
                      : natsConnection_Publish(bus->nc, out->subject, out->data, (int)out->size);
     natsStatus s = make_message(out, reply, &msg);
     if (s == NATS_OK)
@@ -363,14 +366,16 @@ enum status bus_publish(struct bus *bus, const struct bus_out *out, struct err *
     return s == NATS_OK ? STATUS_OK : nats_failed(s, out->subject, err);
 }
 
-enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size, bool json,
-                        struct err *err)
+enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size,
+                        bool json, struct err *err)
 {
     static const struct bus_header as_json = { "Content-Type", "application/json" };
 
     if (!in->reply || !*in->reply)
         return STATUS_OK;
-    const struct bus_out out = { in->reply, NULL, data, size, json ? &as_json : NULL, json ? 1 : 0 };
+    const struct bus_out out = {
+        in->reply, NULL, data, size, json ? &as_json : NULL, json ? 1 : 0
+    };
     return bus_publish(bus, &out, err);
 }
 
@@ -401,8 +406,8 @@ void bus_request(struct bus *bus, const struct bus_out *out, int timeout_ms, str
         finish(p, s == NATS_MAX_PAYLOAD ? STATUS_INVALID : STATUS_UNAVAILABLE, NULL);
 }
 
-enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms, char **ret_data,
-                             size_t *ret_size, struct err *err)
+enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
+                             char **ret_data, size_t *ret_size, struct err *err)
 {
     natsMsg *msg = NULL, *reply = NULL;
     natsStatus s = make_message(out, NULL, &msg);
@@ -447,7 +452,8 @@ static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
     log_info("nats_reconnected", "url=%s", url);
 }
 
-static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s, void *closure)
+static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
+                          void *closure)
 {
     struct bus *bus = closure;
 
@@ -492,7 +498,8 @@ static enum status connect_first(struct bus *bus, natsOptions *o, const struct b
                  natsStatus_GetText(s), RETRY_MS);
         for (int waited = 0; waited < RETRY_MS; waited += 50) {
             if (config->give_up && config->give_up(config->ctx))
-                return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s", config->url);
+                return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s",
+                               config->url);
             usleep(50 * 1000);
         }
     }
@@ -528,7 +535,8 @@ enum status bus_open(const struct bus_config *config, struct bus **ret_bus, stru
     natsStatus s = natsOptions_Create(&o);
     if (s == NATS_OK)
         s = set_options(o, config, bus);
-    enum status status = s == NATS_OK ? connect_first(bus, o, config, err) : nats_failed(s, config->url, err);
+    enum status status =
+        s == NATS_OK ? connect_first(bus, o, config, err) : nats_failed(s, config->url, err);
     natsOptions_Destroy(o);
     if (status == STATUS_OK)
         status = open_inbox(bus, config, err);
@@ -536,7 +544,8 @@ enum status bus_open(const struct bus_config *config, struct bus **ret_bus, stru
         natsConnection_Destroy(bus->nc);
         idmap_free(bus->requests);
         free(bus);
-        return status != STATUS_OK ? status : err_set(err, STATUS_UNAVAILABLE, "no thread for time-outs");
+        return status != STATUS_OK ? status
+                                   : err_set(err, STATUS_UNAVAILABLE, "no thread for time-outs");
     }
     *ret_bus = bus;
     return STATUS_OK;

@@ -2,12 +2,12 @@
  *
  *     NATS delivery thread ──letter──▶ mailbox ──▶ on_message(ctx, tag, in) on the mailbox's thread
  *
- * The only file beside bus.c that sees <nats/nats.h> is none: callers need no NATS type. Delivery is
- * one thread, so what one connection receives is posted in the order the server sent it. Each publish
- * is written at once (no flusher delay).
+ * The only file beside bus.c that sees <nats/nats.h> is none: callers need no NATS type. Delivery
+ * is one thread, so what one connection receives is posted in the order the server sent it. Each
+ * publish is written at once (no flusher delay).
  *
- * A full mailbox drops what was subscribed (counted: bus_dropped); replies are never dropped, because
- * their number is bounded by the requests their receiver made.
+ * A full mailbox drops what was subscribed (counted: bus_dropped); replies are never dropped,
+ * because their number is bounded by the requests their receiver made.
  *
  * THREAD: any, but bus_open/bus_close: one thread, before start / after stop. */
 #ifndef BASE_BUS_H
@@ -35,16 +35,18 @@ struct bus_config {
 
 /* Retries each second until it is connected, with a log line a try ("nats_unreachable").
  * UNAVAILABLE: gave up. Reconnects for ever afterwards. */
-enum status bus_open(const struct bus_config *config, struct bus **ret_bus, struct err *err) MUST_CHECK;
+enum status bus_open(const struct bus_config *config, struct bus **ret_bus, struct err *err)
+    MUST_CHECK;
 /* Outstanding requests get on_reply(UNAVAILABLE) before it returns (as letters). */
 void bus_close(struct bus *bus);
 DEFINE_CLEANUP(struct bus *, bus_close)
 
 bool bus_is_connected(const struct bus *bus);
-/* The connected server's version, e.g. 2.9.10, from the INFO line it greets with (libnats keeps it to itself).
- * Blocks up to 2 s: for start-up. */
+/* The connected server's version, e.g. 2.9.10, from the INFO line it greets with (libnats keeps it
+ * to itself). Blocks up to 2 s: for start-up. */
 enum status bus_server_version(struct bus *bus, int ret_version[3], struct err *err) MUST_CHECK;
-enum status bus_connected_url(struct bus *bus, char *ret_url, size_t size, struct err *err) MUST_CHECK;
+enum status bus_connected_url(struct bus *bus, char *ret_url, size_t size, struct err *err)
+    MUST_CHECK;
 /* The server's limit for one body, bytes. */
 size_t bus_max_payload(struct bus *bus);
 
@@ -78,8 +80,8 @@ typedef void (*bus_on_reply)(void *ctx, uint64_t tag, enum status status, const 
 
 enum status bus_publish(struct bus *bus, const struct bus_out *out, struct err *err) MUST_CHECK;
 /* Answers in->reply; does nothing when nobody waits. */
-enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size, bool json,
-                        struct err *err) MUST_CHECK;
+enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size,
+                        bool json, struct err *err) MUST_CHECK;
 
 struct bus_subscription {
     const char *subject;
@@ -89,8 +91,8 @@ struct bus_subscription {
     void *ctx;
     uint64_t tag;
 };
-enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what, struct bus_sub **ret_sub,
-                          struct err *err) MUST_CHECK;
+enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what,
+                          struct bus_sub **ret_sub, struct err *err) MUST_CHECK;
 /* Nothing is delivered after it returns when called on the mailbox's thread. Clears *sub. */
 void bus_unsubscribe(struct bus_sub **sub);
 /* Lets what the server already sent arrive, then ends. Clears *sub. */
@@ -100,8 +102,8 @@ void bus_drain(struct bus_sub **sub);
 void bus_request(struct bus *bus, const struct bus_out *out, int timeout_ms, struct mailbox *box,
                  bus_on_reply on_reply, void *ctx, uint64_t tag);
 /* Blocks. For start-up and tools, never on a loop. *ret_data is malloc'd, NUL added. */
-enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms, char **ret_data,
-                             size_t *ret_size, struct err *err) MUST_CHECK;
+enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
+                             char **ret_data, size_t *ret_size, struct err *err) MUST_CHECK;
 /* Waits until the server has seen all that was sent before. */
 enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
 

@@ -1,4 +1,5 @@
-/* bus_version.c - asks a NATS server for its version by reading the INFO line it greets each connection with. */
+/* bus_version.c - asks a NATS server for its version by reading the INFO line it greets each
+ * connection with. */
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>

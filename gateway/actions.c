@@ -1,0 +1,76 @@
+/* actions.c - REST calls of the outbox: made when their cause is in the log, forgotten when their
+ * result is.
+ *
+ * The row stays until the result's unit removes it, so a new owner makes the calls that the old one
+ * did not finish. */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "gateway/guild.h"
+
+static struct metric actions_started =
+    METRIC_COUNTER("guildbus_actions_total", "REST calls made for guilds");
+
+static void on_done(void *ctx, uint64_t serial, const struct discord_answer *answer)
+{
+    int64_t action_id;
+    struct guild *g = owner_ask_take_about(ctx, serial, &action_id);
+
+    if (!g)
+        return;
+    g->actions_in_flight--;
+    if (g->state != GUILD_SERVING)
+        return; /* whoever owns the guild now makes the call again */
+    guild_run_result(g, action_id, answer->code, answer->body, answer->size);
+    guild_try_seal(g);
+}
+
+static const char *column(sqlite3_stmt *q, int at)
+{
+    return (const char *)sqlite3_column_text(q, at);
+}
+
+void guild_start_action(struct guild *g, int64_t action_id)
+{
+    struct owner *o = g->owner;
+
+    if (g->hold_actions || !o->config.rest || g->state != GUILD_SERVING)
+        return;
+    sqlite3_stmt *q = store_sql(
+        o->store,
+        "SELECT method, path, body, reason FROM outbox WHERE guild_id=?1 AND action_id=?2");
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)g->id);
+    sqlite3_bind_int64(q, 2, action_id);
+    if (sqlite3_step(q) == SQLITE_ROW) {
+        const struct discord_call call = { .method = column(q, 0),
+                                           .path = column(q, 1),
+                                           .body_json = column(q, 2),
+                                           .reason = column(q, 3),
+                                           .box = o->box,
+                                           .on_done = on_done,
+                                           .ctx = o,
+                                           .tag = owner_ask_about(g, action_id) };
+        g->actions_in_flight++;
+        metric_add(&actions_started, 1);
+        discord_rest_send(o->config.rest, &call);
+    }
+    sqlite3_reset(q);
+}
+
+void guild_start_all_actions(struct guild *g)
+{
+    enum { AT_ONCE = 256 };
+    int64_t ids[AT_ONCE];
+    size_t count = 0;
+    sqlite3_stmt *q =
+        store_sql(g->owner->store,
+                  "SELECT action_id FROM outbox WHERE guild_id=?1 ORDER BY created_ms LIMIT 256");
+
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)g->id);
+    while (count < AT_ONCE && sqlite3_step(q) == SQLITE_ROW)
+        ids[count++] = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    for (size_t i = 0; i < count; i++)
+        guild_start_action(g, ids[i]);
+}

@@ -1,0 +1,300 @@
+/* batches.c - what a guild's log has not confirmed yet, and appending it.
+ *
+ *     units ─▶ newest batch ─▶ (first in line) record idx N, expecting the subject's last sequence
+ * ─▶ LOG │ ack: confirmed, gates open │ refused, duplicate, silent: read the subject's last record
+ *                                                     └─▶ ours: confirmed · not there: send again ·
+ * another's: fenced
+ *
+ * Nothing is concluded from an error: only from what the log holds. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/xmem.h"
+#include "gateway/encode.h"
+#include "gateway/guild.h"
+#include "gateway/js.h"
+#include "messages/codec.h"
+#include "messages/subjects.h"
+
+enum {
+    BATCH_BYTES =
+        256 * 1024, /* a batch that has as much is not added to: a record must stay below 1 MB */
+    BACKLOG = 64,   /* batches waiting: no more units until the log moves again */
+    APPEND_TIMEOUT_MS = 2000,
+    RESOLVE_AGAIN_MS = 100,
+};
+
+static struct metric confirmed_records =
+    METRIC_COUNTER("guildbus_log_records_total", "records confirmed in guilds' logs");
+static struct metric unknown_acks =
+    METRIC_COUNTER("guildbus_log_unknown_acks_total", "appends resolved by reading the log");
+
+/* ---- filling ---- */
+
+struct batch *guild_batch(struct guild *g, enum batch_kind kind)
+{
+    struct batch *b = g->last;
+    bool open = b && b->kind == BATCH_CHANGE && kind == BATCH_CHANGE &&
+                !(b == g->first && g->in_flight) && b->rows.size < BATCH_BYTES;
+
+    owner_touch(g);
+    if (open)
+        return b;
+    b = xcalloc(1, sizeof(*b));
+    b->kind = kind;
+    b->epoch = g->epoch;
+    b->gates_end = &b->gates;
+    b->event_seq = g->event_seq;
+    b->events_applied = g->events_applied;
+    if (g->last)
+        g->last->next = b;
+    else
+        g->first = b;
+    g->last = b;
+    g->batch_count++;
+    return b;
+}
+
+bool guild_is_backlogged(const struct guild *g)
+{
+    return g->batch_count >= BACKLOG;
+}
+
+static struct gate *gate_new(struct batch *b)
+{
+    struct gate *gate = xcalloc(1, sizeof(*gate));
+
+    *b->gates_end = gate;
+    b->gates_end = &gate->next;
+    return gate;
+}
+
+void batch_gate_reply(struct batch *b, const char *reply_to, bool json, const void *data,
+                      size_t size)
+{
+    struct gate *gate = gate_new(b);
+
+    gate->reply_to = xstrdup(reply_to);
+    gate->json = json;
+    gate->data = xmemdup(data, size);
+    gate->size = size;
+}
+
+void batch_gate_action(struct batch *b, int64_t action_id)
+{
+    gate_new(b)->action_id = action_id;
+}
+
+static void batch_free(struct batch *b)
+{
+    for (struct gate *gate = b->gates, *next; gate; gate = next) {
+        next = gate->next;
+        free(gate->reply_to);
+        free(gate->data);
+        free(gate);
+    }
+    bytes_release(&b->rows);
+    free(b);
+}
+
+void guild_drop_batches(struct guild *g)
+{
+    for (struct batch *b = g->first, *next; b; b = next) {
+        next = b->next;
+        batch_free(b);
+    }
+    g->first = g->last = NULL;
+    g->batch_count = 0;
+    g->in_flight = false;
+    g->append_serial = 0;
+}
+
+/* ---- encoding: fields of guildbus.proto's LogRecord ---- */
+
+static void encode_record(struct guild *g, const struct batch *b, struct bytes *record)
+{
+    enum { ENVELOPE_RECORD = 7, CLAIM = 10, CHANGE = 11, SEAL = 12 };
+    const struct owner_config *c = &g->owner->config;
+    CLEANUP(bytes_release) struct bytes inner = { 0 }, claim = { 0 };
+
+    encode_varint(&inner, 1, g->id);
+    encode_varint(&inner, 2, b->epoch);
+    encode_varint(&inner, 3, b->idx);
+    encode_text(&inner, 4, c->pod);
+    encode_fixed64(&inner, 5, c->incarnation);
+    encode_varint(&inner, 6, STORE_SCHEMA_VERSION);
+    encode_varint(&inner, 7, b->event_seq);
+    encode_varint(&inner, 8, b->events_applied);
+    switch (b->kind) {
+    case BATCH_CHANGE:
+        encode_block(&inner, CHANGE, b->rows.data, b->rows.size);
+        break;
+    case BATCH_CLAIM:
+        encode_varint(&claim, 1, b->claim_reason);
+        encode_block(&inner, CLAIM, claim.data, claim.size);
+        break;
+    case BATCH_SEAL:
+        encode_text(&claim, 1, g->move.peer);
+        encode_block(&inner, SEAL, claim.data, claim.size);
+        break;
+    }
+    bytes_clear(record);
+    encode_block(record, ENVELOPE_RECORD, inner.data, inner.size);
+}
+
+/* ---- confirmed ---- */
+
+static void open_gate(struct guild *g, const struct gate *gate)
+{
+    if (gate->reply_to)
+        owner_respond(g->owner, gate->reply_to, gate->json, gate->data, gate->size);
+    if (gate->action_id)
+        guild_start_action(g, gate->action_id);
+}
+
+static void confirm(struct guild *g, uint64_t seq)
+{
+    struct batch *b = g->first;
+
+    g->pos = (struct guild_position){ .epoch = b->epoch,
+                                      .idx = b->idx,
+                                      .log_seq = seq,
+                                      .event_seq = b->event_seq,
+                                      .events_applied = b->events_applied };
+    g->first = b->next;
+    if (!g->first)
+        g->last = NULL;
+    g->batch_count--;
+    g->in_flight = false;
+    metric_add(&confirmed_records, 1);
+    owner_touch(g);
+    for (const struct gate *gate = b->gates; gate; gate = gate->next)
+        open_gate(g, gate);
+    if (b->kind == BATCH_CLAIM)
+        guild_on_claimed(g, b);
+    else if (b->kind == BATCH_SEAL)
+        guild_on_sealed(g);
+    else if (!g->first)
+        guild_try_seal(g);
+    batch_free(b);
+    if (g->catching_up && !guild_is_backlogged(g))
+        guild_catch_up(g); /* it paused while the log was behind */
+}
+
+/* ---- appending ---- */
+
+static void send_first(struct guild *g);
+static void resolve(struct guild *g);
+
+static void resolve_later(struct guild *g)
+{
+    owner_wake_in(g,
+                  RESOLVE_AGAIN_MS); /* guild_on_time pumps, and that resolves what has no answer */
+    g->append_serial = 0;
+}
+
+static bool is_ours(const struct guild *g, const Guildbus__V1__LogRecord *r)
+{
+    return r->idx == g->first->idx && r->epoch == g->first->epoch &&
+           r->incarnation == g->owner->config.incarnation;
+}
+
+static void on_last_record(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+{
+    struct owner *o = ctx;
+    struct guild *g = owner_ask_take(o, serial);
+    struct js_message m;
+    struct err err = { 0 };
+
+    if (!g || g->append_serial != serial || !g->in_flight)
+        return;
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    if (status == STATUS_OK)
+        status = js_parse_last(in, arena, &m, &err);
+    if (status == STATUS_NOT_FOUND && !g->pos.log_seq) {
+        send_first(g); /* an empty log, and ours is not in it */
+        return;
+    }
+    Guildbus__V1__Envelope *e = NULL;
+    if (status == STATUS_OK)
+        status = codec_decode(m.data, m.size, arena, &e, &err);
+    if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_RECORD) {
+        log_warn("log_unreadable", "guild=%" PRIu64 " text=\"%s\" next=retry", g->id, err.text);
+        resolve_later(g);
+    } else if (is_ours(g, e->record)) {
+        confirm(g, m.seq);
+    } else if (m.seq == g->pos.log_seq) {
+        send_first(g); /* nothing came after our last: ours was not stored */
+    } else {
+        log_info("fenced",
+                 "guild=%" PRIu64 " our_epoch=%" PRIu64 " their_epoch=%" PRIu64 " their_pod=%s",
+                 g->id, g->first->epoch, e->record->epoch, e->record->pod);
+        (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", e->record->pod);
+        guild_fence(g);
+    }
+}
+
+static void resolve(struct guild *g)
+{
+    metric_add(&unknown_acks, 1);
+    g->append_serial = owner_ask_new(g);
+    js_get_last(g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text,
+                g->owner->box, on_last_record, g->owner, g->append_serial);
+}
+
+static void on_append(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+{
+    struct owner *o = ctx;
+    struct guild *g = owner_ask_take(o, serial);
+    uint64_t seq = 0;
+    bool duplicate = false;
+    struct err err = { 0 };
+
+    if (!g || g->append_serial != serial || !g->in_flight)
+        return;
+    if (status == STATUS_OK)
+        status = js_parse_ack(in, &seq, &duplicate, &err);
+    if (status == STATUS_OK && !duplicate) {
+        confirm(g, seq);
+        return;
+    }
+    log_debug("append_unknown", "guild=%" PRIu64 " idx=%" PRIu64 " status=%s text=\"%s\"", g->id,
+              g->first->idx, status_name(status), err.text);
+    resolve(g);
+}
+
+static void send_first(struct guild *g)
+{
+    struct batch *b = g->first;
+    const struct subject subject = subject_log(g->id);
+    char id[64], expected[32];
+
+    b->idx = g->pos.idx + 1;
+    (void)snprintf(id, sizeof(id), "%" PRIu64 ":%" PRIu64, g->id, b->idx);
+    (void)snprintf(expected, sizeof(expected), "%" PRIu64, g->pos.log_seq);
+    const struct bus_header headers[] = {
+        { "Nats-Msg-Id", id },
+        { "Nats-Expected-Last-Subject-Sequence", expected },
+    };
+    encode_record(g, b, &g->owner->scratch);
+    const struct bus_out out = { subject.text,           NULL,    g->owner->scratch.data,
+                                 g->owner->scratch.size, headers, 2 };
+    g->in_flight = true;
+    g->append_serial = owner_ask_new(g);
+    bus_request(g->owner->bus, &out, APPEND_TIMEOUT_MS, g->owner->box, on_append, g->owner,
+                g->append_serial);
+}
+
+void guild_pump(struct guild *g)
+{
+    if (g->first && !g->in_flight)
+        send_first(g);
+    else if (g->in_flight && !g->append_serial)
+        resolve(g);
+}

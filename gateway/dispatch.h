@@ -1,0 +1,26 @@
+/* dispatch.h - from Discord's names to handlers, by the .def tables.
+ *
+ * THREAD: confined to the owner's. */
+#ifndef GATEWAY_DISPATCH_H
+#define GATEWAY_DISPATCH_H
+
+#include <stdbool.h>
+
+#include "gateway/unit.h"
+
+/* Runs the handlers of the type in order; types without one are OK. */
+enum status dispatch_event(struct unit *u, const char *type, const json_t *d, struct err *err)
+    MUST_CHECK;
+/* INVALID: not an interaction; what *ret points to lives as long as root. */
+enum status dispatch_parse(const json_t *root, struct interaction *ret, struct err *err) MUST_CHECK;
+/* NOT_FOUND: no such command or component. */
+enum status dispatch_interaction(struct unit *u, const struct interaction *in,
+                                 const char **ret_callback, struct err *err) MUST_CHECK;
+enum status dispatch_result(struct unit *u, const char *continuation,
+                            const struct action_result *result, struct err *err) MUST_CHECK;
+enum status dispatch_query(struct unit *u, const Guildbus__V1__PortalRequest *request,
+                           Guildbus__V1__PortalReply *ret, struct err *err) MUST_CHECK;
+/* false also for a query that does not exist. */
+bool dispatch_query_writes(const Guildbus__V1__PortalRequest *request);
+
+#endif

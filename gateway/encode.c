@@ -1,0 +1,57 @@
+#include "gateway/encode.h"
+
+#include <string.h>
+
+enum { TYPE_VARINT = 0, TYPE_FIXED64 = 1, TYPE_BLOCK = 2 };
+
+static void put_varint(struct bytes *b, uint64_t value)
+{
+    unsigned char *at = bytes_reserve(b, 10);
+    size_t n = 0;
+
+    while (value >= 0x80) {
+        at[n++] = (unsigned char)(value | 0x80);
+        value >>= 7;
+    }
+    at[n++] = (unsigned char)value;
+    b->size += n;
+}
+
+void encode_varint(struct bytes *b, uint32_t field, uint64_t value)
+{
+    if (!value)
+        return;
+    put_varint(b, (uint64_t)field << 3 | TYPE_VARINT);
+    put_varint(b, value);
+}
+
+void encode_fixed64(struct bytes *b, uint32_t field, uint64_t value)
+{
+    unsigned char *at;
+
+    if (!value)
+        return;
+    put_varint(b, (uint64_t)field << 3 | TYPE_FIXED64);
+    at = bytes_reserve(b, 8);
+    for (int i = 0; i < 8; i++)
+        at[i] = (unsigned char)(value >> (8 * i));
+    b->size += 8;
+}
+
+void encode_block(struct bytes *b, uint32_t field, const void *data, size_t size)
+{
+    put_varint(b, (uint64_t)field << 3 | TYPE_BLOCK);
+    put_varint(b, size);
+    bytes_append(b, data, size);
+}
+
+void encode_text(struct bytes *b, uint32_t field, const char *text)
+{
+    if (*text)
+        encode_block(b, field, text, strlen(text));
+}
+
+uint64_t encode_zigzag(int64_t value)
+{
+    return ((uint64_t)value << 1) ^ (value < 0 ? ~(uint64_t)0 : 0);
+}

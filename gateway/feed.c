@@ -1,0 +1,120 @@
+/* feed.c - a guild's events, each once and in order.
+ *
+ *     feed (republished, live) ──seq, previous──▶ previous == last applied? ─yes─▶ apply
+ *                                                        │ no: something is missing
+ *                                                        ▼
+ *     EVENTS (stream) ◀── next message of the subject after the last applied ── until there is no
+ * more
+ *
+ * While it reads from the stream, live messages are only noted: the stream has them too. */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "gateway/guild.h"
+#include "gateway/js.h"
+#include "messages/codec.h"
+#include "messages/subjects.h"
+
+enum { EVENT_ARENA = 16 * 1024 * 1024, FETCH_AGAIN_MS = 20 };
+
+static struct metric gaps =
+    METRIC_COUNTER("guildbus_feed_gaps_total", "times a guild's events were read from the stream");
+static struct metric broken =
+    METRIC_COUNTER("guildbus_events_broken_total", "events that are not an Envelope");
+
+static void fetch(struct guild *g);
+
+static void apply(struct guild *g, const void *data, size_t size, uint64_t seq)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(EVENT_ARENA);
+    Guildbus__V1__Envelope *e = NULL;
+    struct err err = { 0 };
+    enum status status = codec_decode(data, size, arena, &e, &err);
+
+    if (status == STATUS_OK && e->body_case != GUILDBUS__V1__ENVELOPE__BODY_EVENT)
+        status = err_set(&err, STATUS_INVALID, "not an event");
+    if (status != STATUS_OK) {
+        metric_add(&broken, 1);
+        log_warn("event_broken", "guild=%" PRIu64 " seq=%" PRIu64 " text=\"%s\" next=skipped",
+                 g->id, seq, err.text);
+        guild_run_event(g, NULL, seq, arena);
+        return;
+    }
+    guild_run_event(g, e->event, seq, arena);
+}
+
+static void on_fetched(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+{
+    struct guild *g = owner_ask_take(ctx, serial);
+    struct js_message m;
+    struct err err = { 0 };
+
+    if (!g)
+        return;
+    g->fetching = false;
+    if (g->state != GUILD_SERVING || !g->catching_up)
+        return;
+    if (status == STATUS_OK)
+        status = js_parse_next(in, &m, &err);
+    if (status == STATUS_OK && m.seq > g->event_seq) {
+        apply(g, m.data, m.size, m.seq);
+        guild_catch_up(g);
+    } else if (status == STATUS_NOT_FOUND && g->feed_head <= g->event_seq) {
+        g->catching_up = false;
+    } else {
+        owner_wake_in(g, FETCH_AGAIN_MS); /* guild_on_time goes on */
+    }
+}
+
+static void fetch(struct guild *g)
+{
+    g->fetching = true;
+    js_get_next(g->owner->bus, "EVENTS", subject_event(g->id).text, g->event_seq + 1, g->owner->box,
+                on_fetched, g->owner, owner_ask_new(g));
+}
+
+void guild_catch_up(struct guild *g)
+{
+    if (g->state != GUILD_SERVING)
+        return;
+    g->catching_up = true;
+    if (!g->fetching && !guild_is_backlogged(g))
+        fetch(g);
+}
+
+static void on_feed(void *ctx, uint64_t guild_id, const struct bus_in *in)
+{
+    struct guild *g = owner_guild(ctx, guild_id);
+    uint64_t seq, previous;
+
+    if (!g || !js_republished(in, &seq, &previous))
+        return;
+    if (seq > g->feed_head)
+        g->feed_head = seq;
+    if (g->state != GUILD_SERVING || g->catching_up || seq <= g->event_seq)
+        return;
+    if (previous == g->event_seq && !guild_is_backlogged(g)) {
+        apply(g, in->data, in->size, seq);
+        return;
+    }
+    metric_add(&gaps, 1);
+    guild_catch_up(g);
+}
+
+void guild_feed_start(struct guild *g)
+{
+    const struct subject subject = subject_feed(g->id);
+    const struct bus_subscription what = { subject.text, NULL,     g->owner->box,
+                                           on_feed,      g->owner, g->id };
+    struct err err = { 0 };
+
+    if (!g->feed && bus_subscribe(g->owner->bus, &what, &g->feed, &err) != STATUS_OK)
+        log_warn("subscribe_failed", "guild=%" PRIu64 " text=\"%s\"", g->id, err.text);
+}
+
+void guild_feed_stop(struct guild *g)
+{
+    bus_unsubscribe(&g->feed);
+    g->catching_up = false;
+}

@@ -1,0 +1,263 @@
+/* guild.h - one guild on this pod, and the owner's thread around all of them. Private to the files
+ * of the owner's thread.
+ *
+ *                 Own ┌──────────────────────────────────────────────────────┐
+ *      (nothing) ─────┤ LOADING ─▶ CLAIMING ─▶ SERVING ─▶ SEALING ─▶ SEALED ─▶ GONE ─▶ (nothing)
+ *                Warm └▶ LOADING ─▶ WARM ─▶ TAKING ─▶ (sealed) ─▶ CLAIMING        │
+ *                                              un-seal: SEALED ─▶ CLAIMING        └ another pod's
+ * Claim (fenced)
+ *
+ * A unit's rows go into the guild's newest batch. A batch becomes one record of the guild's log;
+ * one record a guild is in flight. What waits for a record (replies, REST calls) hangs on its batch
+ * as gates and is let go when the log confirms.
+ *
+ * THREAD: confined to the owner's. */
+#ifndef GATEWAY_GUILD_H
+#define GATEWAY_GUILD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/bus.h"
+#include "base/bytes.h"
+#include "base/idmap.h"
+#include "base/mailbox.h"
+#include "gateway/discord_rest.h"
+#include "gateway/owner.h"
+#include "gateway/store.h"
+#include "messages/guildbus.pb-c.h"
+
+enum guild_state {
+    GUILD_LOADING,  /* reads its log; afterwards as goal says */
+    GUILD_WARM,     /* follows the tail, owns nothing */
+    GUILD_TAKING,   /* may claim once the source has sealed */
+    GUILD_CLAIMING, /* its Claim is in flight */
+    GUILD_SERVING,
+    GUILD_SEALING, /* serves nothing more; its Seal is in flight */
+    GUILD_SEALED,  /* forwards; takes the guild back when the target stays silent */
+    GUILD_GONE,    /* another pod owns it; forwards a moment longer */
+};
+
+/* What waits for a record to be in the log. */
+struct gate {
+    struct gate *next;
+    char *reply_to; /* NULL: none */
+    bool json;
+    void *data;
+    size_t size;
+    int64_t action_id; /* 0: none */
+};
+
+/* Claim.reason of guildbus.proto. */
+enum claim_reason {
+    CLAIM_NEW = 1,
+    CLAIM_HANDOFF = 2,
+    CLAIM_FAILOVER = 3,
+    CLAIM_UNSEAL = 4,
+    CLAIM_FIXED = 5
+};
+
+enum batch_kind { BATCH_CHANGE, BATCH_CLAIM, BATCH_SEAL };
+struct batch {
+    struct batch *next;
+    enum batch_kind kind;
+    uint64_t epoch, idx; /* idx is given when it is first sent */
+    uint32_t claim_reason;
+    struct bytes rows;
+    uint64_t event_seq, events_applied; /* after this batch */
+    struct gate *gates, **gates_end;
+};
+
+/* A request that came while the guild is on its way. */
+struct held {
+    struct held *next;
+    char *reply_to;
+    bool json, portal;
+    uint32_t hops;
+    int64_t until_ms;
+    size_t size;
+    unsigned char body[];
+};
+
+/* One request, wherever it came from. Borrowed. */
+struct request {
+    const char *reply_to; /* NULL: nobody waits */
+    bool json, portal;
+    uint32_t hops;
+    const void *body;
+    size_t size;
+};
+
+/* The handoff that the guild is in, on either side. */
+struct handoff {
+    uint64_t move_id, epoch, unseal_epoch;
+    char peer[65];        /* source (on the target) or target (on the source) */
+    char *yield_reply_to; /* source: who waits for the Seal */
+    bool yield_json;
+    bool yield_sent;        /* target: an answer is awaited */
+    bool wanted;            /* source: seal as soon as no REST call is under way */
+    int64_t seal_by_ms;     /* source: … or at this time */
+    int64_t sealing_us;     /* source: when it stopped serving */
+    int64_t sealed_seen_us; /* target: when it learned of the Seal */
+    uint32_t source_us;     /* target: what the source took to seal */
+    int64_t unseal_at_ms;
+};
+
+struct guild {
+    struct owner *owner;
+    uint64_t id, generation;
+    enum guild_state state;
+
+    struct guild_position pos;          /* confirmed by the log */
+    uint64_t event_seq, events_applied; /* with what is not confirmed yet */
+    uint64_t epoch;                     /* of our Claim, while we own */
+    char last_pod[65];                  /* writer of the last record read */
+    bool last_is_seal;
+
+    struct batch *first, *last; /* not confirmed yet */
+    size_t batch_count;
+    bool in_flight;         /* first has been sent */
+    uint64_t append_serial; /* of the request in flight */
+
+    uint64_t claim_epoch; /* LOADING: claim this afterwards; 0: stay warm */
+    uint32_t claim_reason;
+    bool reading;       /* a read of the log is in flight */
+    uint64_t tail_head; /* highest log sequence heard of */
+
+    bool catching_up;   /* reads events from the stream */
+    bool fetching;      /* a read of the stream is in flight */
+    uint64_t feed_head; /* highest event sequence heard of */
+
+    struct held *held, **held_end;
+    size_t held_count, held_bytes;
+
+    struct handoff move;
+    int64_t left_at_ms;  /* GONE: since when */
+    bool drained;        /* GONE: its subscriptions have ended */
+    int64_t sweep_at_ms; /* looks for a lost last event, and for old answers */
+    uint32_t actions_in_flight;
+    bool hold_actions; /* start no REST call: the guild is about to move */
+    bool report_claim; /* the coordinator has not confirmed that it knows of our Claim */
+    uint32_t pause_us; /* of the handoff that brought the guild here */
+
+    struct bus_sub *interactions, *portal, *feed, *tail;
+
+    bool touched; /* in the owner's list for the next flush */
+    struct guild *next_touched;
+};
+
+struct owner {
+    struct owner_config config;
+    struct bus *bus;
+    struct store *store;
+    struct mailbox *box;
+    struct idmap *guilds, *asks;
+    uint64_t last_serial, last_generation;
+    struct guild *touched;
+    struct timer_heap *timers;
+    struct bytes scratch; /* one record */
+    size_t units_in_transaction;
+    bool stopping;
+    struct bus_sub *control, *forward;
+    int64_t removing_since_ms;
+
+    _Atomic int64_t lease_until_ms; /* monotonic; written by membership */
+    _Atomic uint32_t owned;
+    _Atomic uint64_t units;
+    _Atomic bool failed;
+};
+
+/* ---- owner.c ---- */
+struct guild *owner_guild(struct owner *o, uint64_t guild_id);
+struct guild *owner_guild_new(struct owner *o, uint64_t guild_id);
+/* Frees it; rows stay as they are. */
+void owner_guild_free(struct guild *g);
+/* Has its position saved and its log pumped at the next flush. */
+void owner_touch(struct guild *g);
+void owner_set_state(struct guild *g, enum guild_state state);
+/* Runs guild_on_time at the time, if the guild is still there. */
+void owner_wake_in(struct guild *g, int64_t delay_ms);
+bool owner_has_lease(const struct owner *o);
+const char *guild_state_name(enum guild_state state);
+
+/* A bus request whose answer finds its guild again, or nothing if it has gone meanwhile. */
+uint64_t owner_ask_new(struct guild *g);
+struct guild *owner_ask_take(struct owner *o, uint64_t serial);
+/* The same with a number of the caller's. */
+uint64_t owner_ask_about(struct guild *g, int64_t detail);
+struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, int64_t *ret_detail);
+/* Commits what units of this turn have done and sends their records; also called when a turn grows
+ * long. */
+void owner_flush(struct owner *o);
+
+/* ---- batches.c: what waits for the log, and appending ---- */
+struct batch *guild_batch(struct guild *g,
+                          enum batch_kind kind); /* the newest open one, or a new one */
+void batch_gate_reply(struct batch *b, const char *reply_to, bool json, const void *data,
+                      size_t size);
+void batch_gate_action(struct batch *b, int64_t action_id);
+void guild_pump(struct guild *g);
+void guild_drop_batches(struct guild *g);
+bool guild_is_backlogged(const struct guild *g);
+
+/* ---- load.c: reading the log ---- */
+/* Reads from the position on; afterwards guild_on_loaded. */
+void guild_load(struct guild *g);
+/* One more read, in the state it is in. */
+void guild_read_on(struct guild *g);
+void guild_tail_start(struct guild *g);
+/* Applies one record; false: it does not fit, the guild was dropped. */
+bool guild_follow(struct guild *g, const Guildbus__V1__LogRecord *record, uint64_t seq);
+
+/* ---- feed.c: events ---- */
+void guild_feed_start(struct guild *g);
+void guild_feed_stop(struct guild *g);
+void guild_catch_up(struct guild *g);
+
+/* ---- requests.c ---- */
+void guild_requests_start(struct guild *g);
+void guild_requests_stop(struct guild *g, bool drain);
+/* Serves, holds, forwards or refuses it, as the guild's state says. g may be NULL. */
+void guild_request(struct owner *o, struct guild *g, const struct request *r);
+void guild_release_held(struct guild *g); /* routes each held request again */
+void guild_expire_held(struct guild *g, int64_t now_ms);
+void guild_drop_held(struct guild *g);
+void owner_respond(struct owner *o, const char *reply_to, bool json, const void *data, size_t size);
+void owner_respond_envelope(struct owner *o, const char *reply_to, bool json,
+                            const Guildbus__V1__Envelope *e);
+void owner_respond_error(struct owner *o, const char *reply_to, bool json, enum status status,
+                         const char *text);
+void owner_on_forward(void *ctx, uint64_t tag, const struct bus_in *in);
+
+/* ---- execute.c: units ---- */
+void guild_run_event(struct guild *g, const Guildbus__V1__Event *event, uint64_t seq,
+                     struct arena *arena);
+void guild_run_request(struct guild *g, const struct request *r, const Guildbus__V1__Envelope *e,
+                       struct arena *arena);
+void guild_run_result(struct guild *g, int64_t action_id, int code, const char *body, size_t size);
+void guild_prune_answered(struct guild *g);
+
+/* ---- actions.c: the outbox's REST calls ---- */
+void guild_start_action(struct guild *g, int64_t action_id);
+void guild_start_all_actions(struct guild *g);
+
+/* ---- handoff.c: who owns ---- */
+void owner_on_control(void *ctx, uint64_t tag, const struct bus_in *in);
+void guild_on_loaded(struct guild *g);
+void guild_on_record(struct guild *g,
+                     const Guildbus__V1__LogRecord *record); /* one more was followed */
+void guild_claim(struct guild *g, uint64_t epoch, uint32_t reason);
+void guild_on_claimed(struct guild *g, const struct batch *b);
+void guild_on_sealed(struct guild *g);
+void guild_try_seal(struct guild *g);
+/* The log has another's record where ours should be: stop, forget, and find out what is so. */
+void guild_fence(struct guild *g);
+/* Not ours (any more): forwards to peer for a moment when peer is known, then forgets the guild and
+ * its rows. */
+void guild_leave(struct guild *g, const char *peer);
+void guild_on_time(struct guild *g, int64_t now_ms);
+
+#endif

@@ -1,0 +1,552 @@
+/* handoff.c - who owns a guild: orders of the coordinator, claims, and the move from a source S to
+ * a target T.
+ *
+ *     coordinator        T                                S
+ *        Warm ─────────▶ reads the log, follows it         serves
+ *        ◀── WARM ────── warm
+ *        Take ─────────▶ Yield ──────────────────────────▶ lets REST calls end, stops serving,
+ * appends Seal ◀──────────────────────── sealed ─ forwards what it gets; T holds it appends Claim,
+ * serves ◀── Claimed ─── Released ───────────────────────▶ forwards 500 ms longer, drains, removes
+ * the rows
+ *
+ * S may take the guild back (un-seal: Claim of unseal_epoch at the same idx) when T stays silent.
+ * Both compete for one idx of the log, so nobody has to guess what the other did. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/xmem.h"
+#include "gateway/guild.h"
+#include "gateway/report.h"
+#include "messages/codec.h"
+#include "messages/subjects.h"
+
+enum {
+    SEAL_WAIT_MS = 2000,     /* for REST calls under way: their results belong to the source */
+    YIELD_TIMEOUT_MS = 4000, /* more than SEAL_WAIT_MS */
+    FORWARD_MS = 500,        /* route interest is asynchronous: placement facts, e.5 step 8 */
+    FORGET_MS = 1500,        /* after the drain what was under way has arrived */
+    SWEEP_MS = 30000,
+};
+
+static struct metric handoffs =
+    METRIC_COUNTER("guildbus_handoffs_total", "guilds taken over from a living pod");
+static struct metric pause_us = METRIC_HISTOGRAM(
+    "guildbus_handoff_pause_seconds", "from the source's last unit to the target's Claim");
+static struct metric fenced = METRIC_COUNTER(
+    "guildbus_fenced_total", "times another pod's record stood where ours should be");
+static struct metric unsealed =
+    METRIC_COUNTER("guildbus_unsealed_total", "guilds taken back because the target stayed silent");
+
+/* ---- leaving ---- */
+
+void guild_leave(struct guild *g, const char *peer)
+{
+    struct err err = { 0 };
+
+    if (g->first && g->pos.idx)
+        g->pos.dirty = true; /* rows beyond the log are here: not to be used again */
+    if (g->first && store_position_put(g->owner->store, g->id, &g->pos, &err) != STATUS_OK)
+        log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
+    guild_drop_batches(g);
+    guild_feed_stop(g);
+    bus_unsubscribe(&g->tail);
+    if (peer && strcmp(peer, g->owner->config.pod) != 0)
+        (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", peer);
+    else
+        g->move.peer[0] = '\0';
+    g->claim_epoch = 0;
+    g->report_claim = g->move.wanted = false;
+    g->left_at_ms = clock_now_ms();
+    g->drained = false;
+    owner_set_state(g, GUILD_GONE);
+    guild_release_held(g);
+    owner_wake_in(g, *g->move.peer ? FORWARD_MS : 0);
+}
+
+/* Rows go in small steps; the position says so, also to the next process. */
+static void forget(struct guild *g)
+{
+    struct owner *o = g->owner;
+    struct guild_position p = g->pos;
+    uint64_t id = g->id;
+    struct err err = { 0 };
+
+    owner_guild_free(g);
+    p.deleting = true;
+    if (p.idx && store_position_put(o->store, id, &p, &err) != STATUS_OK)
+        log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", id, LOG_QUOTE(err.text));
+}
+
+static void on_gone_time(struct guild *g, int64_t now_ms)
+{
+    int64_t gone_ms = now_ms - g->left_at_ms;
+
+    if (!*g->move.peer || gone_ms >= FORGET_MS) {
+        forget(g);
+        return;
+    }
+    if (gone_ms >= FORWARD_MS && !g->drained) {
+        g->drained = true;
+        guild_requests_stop(g, true);
+        owner_wake_in(g, FORGET_MS - gone_ms);
+    }
+}
+
+void guild_fence(struct guild *g)
+{
+    metric_add(&fenced, 1);
+    if (g->state == GUILD_CLAIMING && g->claim_reason != CLAIM_UNSEAL) {
+        /* a last record of the former owner came first: it is history; read on and claim again */
+        guild_drop_batches(g);
+        g->claim_epoch = g->epoch;
+        guild_load(g);
+        return;
+    }
+    guild_leave(g, g->last_pod);
+}
+
+/* ---- claiming ---- */
+
+void guild_claim(struct guild *g, uint64_t epoch, uint32_t reason)
+{
+    g->epoch = epoch;
+    g->claim_epoch = 0;
+    g->claim_reason = reason;
+    owner_set_state(g, GUILD_CLAIMING);
+    guild_requests_start(g); /* what comes is held until the Claim is in the log */
+    guild_batch(g, BATCH_CLAIM)->claim_reason = reason;
+}
+
+static void measure(struct guild *g)
+{
+    if (g->claim_reason != CLAIM_HANDOFF)
+        return;
+    int64_t us = clock_now_us() - g->move.sealed_seen_us + g->move.source_us;
+    g->pause_us = (uint32_t)us;
+    metric_observe_us(&pause_us, us);
+    metric_add(&handoffs, 1);
+    report_released(g);
+}
+
+void guild_on_claimed(struct guild *g, const struct batch *b)
+{
+    if (g->state == GUILD_CLAIMING) {
+        owner_set_state(g, GUILD_SERVING);
+        bus_unsubscribe(&g->tail);
+        g->move.wanted = g->hold_actions = false;
+        g->pause_us = 0;
+        measure(g);
+        if (b->claim_reason == CLAIM_UNSEAL)
+            metric_add(&unsealed, 1);
+        guild_feed_start(g);
+        guild_release_held(g);
+        guild_catch_up(g);
+        guild_start_all_actions(g);
+    }
+    log_info("claimed", "guild=%" PRIu64 " epoch=%" PRIu64 " idx=%" PRIu64 " reason=%u pause_us=%u",
+             g->id, b->epoch, b->idx, b->claim_reason, g->pause_us);
+    g->report_claim = g->owner->config.has_coordinator;
+    report_claimed(g);
+}
+
+void guild_on_loaded(struct guild *g)
+{
+    if (g->state == GUILD_TAKING) {
+        if (g->last_is_seal)
+            guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
+        return;
+    }
+    if (!g->claim_epoch) {
+        owner_set_state(g, GUILD_WARM);
+        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
+        return;
+    }
+    if (g->claim_epoch == UINT64_MAX) /* a fixed list: nobody hands out epochs */
+        g->claim_epoch = g->pos.epoch + 1;
+    if (g->pos.epoch >= g->claim_epoch) {
+        log_warn("claim_outdated",
+                 "guild=%" PRIu64 " epoch=%" PRIu64 " log_epoch=%" PRIu64 " log_pod=%s", g->id,
+                 g->claim_epoch, g->pos.epoch, g->last_pod);
+        guild_leave(g, g->last_pod);
+        return;
+    }
+    guild_claim(g, g->claim_epoch, g->claim_reason);
+}
+
+void guild_on_record(struct guild *g, const Guildbus__V1__LogRecord *r)
+{
+    if (g->state != GUILD_TAKING)
+        return;
+    if (r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SEAL) {
+        if (!g->move.sealed_seen_us)
+            g->move.sealed_seen_us = clock_now_us();
+        guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
+    } else if (r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM) {
+        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_UNSEALED,
+                    "the source has taken the guild back");
+        guild_leave(g, r->pod);
+    }
+}
+
+/* ---- the source ---- */
+
+static void answer_yield(struct guild *g, enum status status, const char *text)
+{
+    struct handoff *m = &g->move;
+    uint32_t seal_us = m->sealing_us ? (uint32_t)(clock_now_us() - m->sealing_us) : 0;
+
+    if (!m->yield_reply_to)
+        return;
+    report_control(g->owner, m->yield_reply_to, m->yield_json,
+                   &(struct control_answer){ .status = status,
+                                             .text = text,
+                                             .epoch = g->epoch,
+                                             .idx = g->pos.idx,
+                                             .log_seq = g->pos.log_seq,
+                                             .seal_us = seal_us });
+    free(m->yield_reply_to);
+    m->yield_reply_to = NULL;
+}
+
+void guild_try_seal(struct guild *g)
+{
+    if (g->state != GUILD_SERVING || !g->move.wanted)
+        return;
+    if (g->actions_in_flight && clock_now_ms() < g->move.seal_by_ms)
+        return;
+    g->move.wanted = false;
+    g->move.sealing_us = clock_now_us();
+    owner_set_state(g, GUILD_SEALING);
+    guild_feed_stop(g);
+    guild_batch(g, BATCH_SEAL);
+}
+
+void guild_on_sealed(struct guild *g)
+{
+    owner_set_state(g, GUILD_SEALED);
+    answer_yield(g, STATUS_OK, "");
+    g->move.unseal_at_ms = clock_now_ms() + g->owner->config.unseal_ms;
+    owner_wake_in(g, g->owner->config.unseal_ms);
+    guild_release_held(g);
+}
+
+static void on_yield(struct guild *g, const Guildbus__V1__Yield *y, const struct bus_in *in,
+                     bool json)
+{
+    struct handoff *m = &g->move;
+
+    free(m->yield_reply_to);
+    m->yield_reply_to = in->reply ? xstrdup(in->reply) : NULL;
+    m->yield_json = json;
+    if (g->state == GUILD_SEALED && m->move_id == y->move_id) {
+        answer_yield(g, STATUS_OK, "");
+        return;
+    }
+    if (g->state == GUILD_SEALING)
+        return; /* answered when the Seal is in the log */
+    if (g->state != GUILD_SERVING || y->epoch <= g->epoch) {
+        answer_yield(g, STATUS_NOT_OWNER, "this pod does not serve the guild at an earlier epoch");
+        return;
+    }
+    m->move_id = y->move_id;
+    m->epoch = y->epoch;
+    m->unseal_epoch = y->unseal_epoch;
+    (void)snprintf(m->peer, sizeof(m->peer), "%s", y->target);
+    m->wanted = g->hold_actions = true;
+    m->seal_by_ms = clock_now_ms() + SEAL_WAIT_MS;
+    owner_wake_in(g, SEAL_WAIT_MS);
+    guild_try_seal(g);
+}
+
+/* ---- the target ---- */
+
+static void on_yielded(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct guild *g = owner_ask_take(ctx, serial);
+    Guildbus__V1__Envelope *e = NULL;
+    struct err err = { 0 };
+
+    if (!g || g->state != GUILD_TAKING)
+        return;
+    g->move.yield_sent = false;
+    if (status == STATUS_OK)
+        status = codec_decode(in->data, in->size, arena, &e, &err);
+    if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_CONTROL_REPLY) {
+        log_warn("yield_unanswered", "guild=%" PRIu64 " source=%s status=%s next=wait_for_order",
+                 g->id, g->move.peer, status_name(status));
+        return;
+    }
+    if (e->control_reply->status != STATUS_OK) {
+        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_FAILED, e->control_reply->text);
+        owner_set_state(g, GUILD_WARM);
+        guild_requests_stop(g, false);
+        guild_drop_held(g);
+        return;
+    }
+    g->move.sealed_seen_us = clock_now_us();
+    g->move.source_us = e->control_reply->seal_us;
+    guild_requests_start(g);
+    if (e->control_reply->log_seq > g->tail_head)
+        g->tail_head = e->control_reply->log_seq;
+    owner_wake_in(g, 0); /* reads what the tail has not brought yet */
+}
+
+static void send_yield(struct guild *g)
+{
+    if (g->move.yield_sent)
+        return;
+    g->move.yield_sent = true;
+    report_yield(g, YIELD_TIMEOUT_MS, on_yielded, owner_ask_new(g));
+}
+
+static enum status on_take(struct guild *g, const Guildbus__V1__Take *t, struct err *err)
+{
+    if (!g)
+        return err_set(err, STATUS_NOT_FOUND, "this pod has no warm copy of the guild");
+    if (g->state == GUILD_SERVING && g->epoch == t->epoch) {
+        report_claimed(g);
+        return STATUS_OK;
+    }
+    if (g->state == GUILD_CLAIMING && g->epoch == t->epoch)
+        return STATUS_OK;
+    if (g->state != GUILD_WARM && g->state != GUILD_TAKING)
+        return err_set(err, STATUS_CONFLICT, "the guild is %s here", guild_state_name(g->state));
+    g->move.move_id = t->move_id;
+    g->move.epoch = t->epoch;
+    g->move.unseal_epoch = t->unseal_epoch;
+    (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", t->source);
+    if (g->state == GUILD_WARM)
+        g->move.sealed_seen_us = 0;
+    owner_set_state(g, GUILD_TAKING);
+    send_yield(g);
+    return STATUS_OK;
+}
+
+/* ---- orders ---- */
+
+/* A guild that is still forwarding, or was never here, begins anew. */
+static struct guild *begin_anew(struct owner *o, struct guild *g, uint64_t guild_id)
+{
+    if (!g)
+        return owner_guild_new(o, guild_id);
+    g->pos = (struct guild_position){ 0 };
+    g->tail_head = 0;
+    g->move.move_id = 0;
+    g->move.peer[0] = '\0';
+    return g;
+}
+
+static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__Own *own,
+                          struct err *err)
+{
+    bool serving =
+        g && (g->state == GUILD_SERVING || g->state == GUILD_CLAIMING || g->state == GUILD_SEALING);
+
+    if (!own->epoch)
+        return err_set(err, STATUS_INVALID, "own: epoch is missing");
+    if (serving && g->epoch > own->epoch)
+        return err_set(err, STATUS_CONFLICT, "owned at the later epoch %" PRIu64, g->epoch);
+    if (serving && g->epoch == own->epoch) {
+        if (g->state == GUILD_SERVING)
+            report_claimed(g);
+        return STATUS_OK;
+    }
+    if (g && g->state == GUILD_SERVING) { /* the log goes on at the new epoch, without a pause */
+        g->epoch = own->epoch;
+        guild_batch(g, BATCH_CLAIM)->claim_reason = own->reason;
+        return STATUS_OK;
+    }
+    if (serving)
+        return err_set(err, STATUS_BUSY, "the guild is %s here", guild_state_name(g->state));
+    if (g && (g->state == GUILD_WARM || g->state == GUILD_TAKING || g->state == GUILD_SEALED)) {
+        g->claim_epoch = own->epoch;
+        g->claim_reason = own->reason;
+        guild_load(g); /* to its end: the former owner may have written since */
+        return STATUS_OK;
+    }
+    if (!g || g->state == GUILD_GONE)
+        g = begin_anew(o, g, own->guild_id);
+    if (own->epoch > g->claim_epoch)
+        g->claim_epoch = own->epoch;
+    g->claim_reason = own->reason;
+    guild_load(g);
+    return STATUS_OK;
+}
+
+static enum status on_warm(struct owner *o, struct guild *g, const Guildbus__V1__Warm *w,
+                           struct err *err)
+{
+    if (g && g->state == GUILD_WARM) {
+        g->move.move_id = w->move_id;
+        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
+        return STATUS_OK;
+    }
+    if (g && g->state == GUILD_LOADING && !g->claim_epoch) {
+        g->move.move_id = w->move_id;
+        return STATUS_OK;
+    }
+    if (g && g->state != GUILD_GONE)
+        return err_set(err, STATUS_CONFLICT, "the guild is %s here", guild_state_name(g->state));
+    g = begin_anew(o, g, w->guild_id);
+    guild_requests_stop(g, false);
+    g->move.move_id = w->move_id;
+    (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", w->source);
+    g->claim_epoch = 0;
+    guild_tail_start(g);
+    guild_load(g);
+    return STATUS_OK;
+}
+
+static enum status on_drop(struct guild *g, const Guildbus__V1__Drop *d)
+{
+    bool idle = g && (g->state == GUILD_WARM || g->state == GUILD_TAKING ||
+                      (g->state == GUILD_LOADING && !g->claim_epoch));
+
+    if (idle && g->move.move_id == d->move_id)
+        guild_leave(g, g->move.peer);
+    return STATUS_OK;
+}
+
+static enum status on_released(struct guild *g, const Guildbus__V1__Released *r)
+{
+    if (g && g->state == GUILD_SEALED && g->move.move_id == r->move_id) {
+        char peer[65];
+        (void)snprintf(peer, sizeof(peer), "%s", g->move.peer);
+        guild_leave(g, peer);
+    }
+    return STATUS_OK;
+}
+
+static uint64_t order_guild(const Guildbus__V1__Control *c)
+{
+    switch (c->order_case) {
+    case GUILDBUS__V1__CONTROL__ORDER_OWN:
+        return c->own->guild_id;
+    case GUILDBUS__V1__CONTROL__ORDER_WARM:
+        return c->warm->guild_id;
+    case GUILDBUS__V1__CONTROL__ORDER_TAKE:
+        return c->take->guild_id;
+    case GUILDBUS__V1__CONTROL__ORDER_YIELD:
+        return c->yield->guild_id;
+    case GUILDBUS__V1__CONTROL__ORDER_DROP:
+        return c->drop->guild_id;
+    case GUILDBUS__V1__CONTROL__ORDER_RELEASED:
+        return c->released->guild_id;
+    case GUILDBUS__V1__CONTROL__ORDER__NOT_SET:
+    case _GUILDBUS__V1__CONTROL__ORDER__CASE_IS_INT_SIZE:
+        break;
+    }
+    return 0;
+}
+
+static enum status obey(struct owner *o, struct guild *g, const Guildbus__V1__Control *c,
+                        struct err *err)
+{
+    switch (c->order_case) {
+    case GUILDBUS__V1__CONTROL__ORDER_OWN:
+        return on_own(o, g, c->own, err);
+    case GUILDBUS__V1__CONTROL__ORDER_WARM:
+        return on_warm(o, g, c->warm, err);
+    case GUILDBUS__V1__CONTROL__ORDER_TAKE:
+        return on_take(g, c->take, err);
+    case GUILDBUS__V1__CONTROL__ORDER_DROP:
+        return on_drop(g, c->drop);
+    case GUILDBUS__V1__CONTROL__ORDER_RELEASED:
+        return on_released(g, c->released);
+    case GUILDBUS__V1__CONTROL__ORDER_YIELD:
+    case GUILDBUS__V1__CONTROL__ORDER__NOT_SET:
+    case _GUILDBUS__V1__CONTROL__ORDER__CASE_IS_INT_SIZE:
+        break;
+    }
+    return err_set(err, STATUS_INVALID,
+                   "control: set one of own, warm, take, yield, drop, released");
+}
+
+void owner_on_control(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct owner *o = ctx;
+    bool json = codec_is_json(bus_header_get(in, "Content-Type"));
+    Guildbus__V1__Envelope *e = NULL;
+    struct err err = { 0 };
+
+    enum status status = codec_decode_as(json, in->data, in->size, arena, &e, &err);
+    if (status == STATUS_OK && e->body_case != GUILDBUS__V1__ENVELOPE__BODY_CONTROL)
+        status = err_set(&err, STATUS_INVALID, "this subject takes an Envelope with control");
+    if (status != STATUS_OK) {
+        owner_respond_error(o, in->reply, json, status, err.text);
+        return;
+    }
+    struct guild *g = owner_guild(o, order_guild(e->control));
+    if (e->control->order_case == GUILDBUS__V1__CONTROL__ORDER_YIELD && g) {
+        on_yield(g, e->control->yield, in, json);
+        return;
+    }
+    status = e->control->order_case == GUILDBUS__V1__CONTROL__ORDER_YIELD
+                 ? err_set(&err, STATUS_NOT_OWNER, "this pod does not have the guild")
+                 : obey(o, g, e->control, &err);
+    g = owner_guild(o, order_guild(e->control));
+    report_control(o, in->reply, json,
+                   &(struct control_answer){ .status = status,
+                                             .text = err.text,
+                                             .epoch = g ? g->epoch : 0,
+                                             .idx = g ? g->pos.idx : 0 });
+}
+
+/* ---- time ---- */
+
+static void sweep(struct guild *g, int64_t now_ms)
+{
+    if (now_ms < g->sweep_at_ms)
+        return;
+    if (g->sweep_at_ms && g->state == GUILD_SERVING) {
+        guild_prune_answered(g);
+        guild_catch_up(g); /* the very last event of a guild may have been lost on the way: nothing
+                              follows that shows it */
+        if (g->report_claim)
+            report_claimed(g);
+    }
+    g->sweep_at_ms = now_ms + SWEEP_MS;
+    owner_wake_in(g, SWEEP_MS);
+}
+
+void guild_on_time(struct guild *g, int64_t now_ms)
+{
+    guild_expire_held(g, now_ms);
+    sweep(g, now_ms);
+    if (g->in_flight && !g->append_serial)
+        owner_touch(g);
+    switch (g->state) {
+    case GUILD_LOADING:
+        guild_load(g);
+        break;
+    case GUILD_TAKING:
+        if (g->tail_head > g->pos.log_seq && !g->reading)
+            guild_read_on(g);
+        else if (g->move.sealed_seen_us && g->last_is_seal)
+            guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
+        break;
+    case GUILD_SERVING:
+        if (g->catching_up)
+            guild_catch_up(g);
+        guild_try_seal(g);
+        break;
+    case GUILD_SEALED:
+        if (now_ms >= g->move.unseal_at_ms)
+            guild_claim(g, g->move.unseal_epoch, CLAIM_UNSEAL);
+        break;
+    case GUILD_GONE:
+        on_gone_time(g, now_ms);
+        break;
+    case GUILD_WARM:
+    case GUILD_CLAIMING:
+    case GUILD_SEALING:
+        break;
+    }
+}

@@ -1,0 +1,404 @@
+#include "gateway/owner.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/timer_heap.h"
+#include "base/xmem.h"
+#include "gateway/guild.h"
+#include "messages/subjects.h"
+
+enum {
+    MAILBOX_LETTERS =
+        65536, /* beyond it feeds are dropped (and repaired), requests repeated by the edge */
+    REMOVE_ROWS_AT_ONCE = 500, /* of a guild that left, between other work */
+    REMOVE_PAUSE_MS = 5,
+    SWEEP_MS = 30000, /* each guild looks for a lost last event once in this */
+};
+
+struct owner_thread {
+    pthread_t thread;
+    bool started;
+};
+static struct owner_thread running; /* one owner a process: it owns the one SQLite file */
+
+static struct metric guilds_owned =
+    METRIC_GAUGE("guildbus_guilds_owned", "guilds this pod owns now");
+static struct metric commits =
+    METRIC_COUNTER("guildbus_commits_total", "SQLite transactions committed");
+
+/* ---- guilds ---- */
+
+struct guild *owner_guild(struct owner *o, uint64_t guild_id)
+{
+    return idmap_get(o->guilds, guild_id);
+}
+
+struct guild *owner_guild_new(struct owner *o, uint64_t guild_id)
+{
+    struct guild *g = xcalloc(1, sizeof(*g));
+
+    g->owner = o;
+    g->id = guild_id;
+    g->generation = ++o->last_generation;
+    g->state = GUILD_LOADING;
+    g->held_end = &g->held;
+    idmap_put(o->guilds, guild_id, g);
+    owner_wake_in(g, SWEEP_MS);
+    return g;
+}
+
+static void forget_touch(struct guild *g)
+{
+    for (struct guild **at = &g->owner->touched; *at; at = &(*at)->next_touched) {
+        if (*at == g) {
+            *at = g->next_touched;
+            return;
+        }
+    }
+}
+
+void owner_guild_free(struct guild *g)
+{
+    owner_set_state(g, GUILD_GONE);
+    if (g->touched)
+        forget_touch(g);
+    guild_drop_batches(g);
+    guild_drop_held(g);
+    guild_feed_stop(g);
+    guild_requests_stop(g, false);
+    bus_unsubscribe(&g->tail);
+    free(g->move.yield_reply_to);
+    idmap_remove(g->owner->guilds, g->id);
+    free(g);
+}
+
+const char *guild_state_name(enum guild_state state)
+{
+    static const char *const names[] = { "loading", "warm",    "taking", "claiming",
+                                         "serving", "sealing", "sealed", "gone" };
+    return names[state];
+}
+
+void owner_set_state(struct guild *g, enum guild_state state)
+{
+    if (state == g->state)
+        return;
+    log_debug("guild_state", "guild=%" PRIu64 " from=%s to=%s epoch=%" PRIu64 " idx=%" PRIu64,
+              g->id, guild_state_name(g->state), guild_state_name(state), g->epoch, g->pos.idx);
+    int change = (state == GUILD_SERVING) - (g->state == GUILD_SERVING);
+    atomic_fetch_add(&g->owner->owned, (uint32_t)change);
+    metric_add(&guilds_owned, change);
+    g->state = state;
+}
+
+void owner_touch(struct guild *g)
+{
+    if (g->touched)
+        return;
+    g->touched = true;
+    g->next_touched = g->owner->touched;
+    g->owner->touched = g;
+}
+
+void owner_wake_in(struct guild *g, int64_t delay_ms)
+{
+    timer_heap_add(g->owner->timers, clock_now_ms() + delay_ms, g->id);
+}
+
+bool owner_has_lease(const struct owner *o)
+{
+    return !o->config.has_coordinator || clock_now_ms() < atomic_load(&o->lease_until_ms);
+}
+
+/* ---- requests whose answer must find its guild again ---- */
+
+struct ask {
+    uint64_t guild_id, generation;
+    int64_t detail;
+};
+
+uint64_t owner_ask_about(struct guild *g, int64_t detail)
+{
+    struct ask *ask = xcalloc(1, sizeof(*ask));
+    uint64_t serial = ++g->owner->last_serial;
+
+    *ask = (struct ask){ g->id, g->generation, detail };
+    idmap_put(g->owner->asks, serial, ask);
+    return serial;
+}
+
+uint64_t owner_ask_new(struct guild *g)
+{
+    return owner_ask_about(g, 0);
+}
+
+struct guild *owner_ask_take(struct owner *o, uint64_t serial)
+{
+    int64_t detail;
+
+    return owner_ask_take_about(o, serial, &detail);
+}
+
+struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, int64_t *ret_detail)
+{
+    struct ask *ask = idmap_remove(o->asks, serial);
+
+    if (!ask)
+        return NULL;
+    struct guild *g = owner_guild(o, ask->guild_id);
+    bool same = g && g->generation == ask->generation;
+    *ret_detail = ask->detail;
+    free(ask);
+    return same ? g : NULL;
+}
+
+/* ---- the end of a turn: one commit for all units, then their records go out ---- */
+
+static void give_up(struct owner *o, const struct err *err)
+{
+    log_error("owner_failed", "text=\"%s\" next=exit", err->text);
+    if (!atomic_exchange(&o->failed, true))
+        o->config.on_failed(o->config.ctx, err->text);
+    o->stopping = true;
+}
+
+static enum status save_position(struct guild *g, struct err *err)
+{
+    struct guild_position p = g->pos;
+
+    p.dirty = g->pos.dirty || g->first;
+    return store_position_put(g->owner->store, g->id, &p, err);
+}
+
+void owner_flush(struct owner *o)
+{
+    struct err err = { 0 };
+    struct guild *all = o->touched;
+
+    for (struct guild *g = all; g; g = g->next_touched) {
+        if (!g->pos.deleting && save_position(g, &err) != STATUS_OK) {
+            give_up(o, &err);
+            return;
+        }
+    }
+    if (store_commit(o->store, &err) != STATUS_OK) {
+        give_up(o, &err);
+        return;
+    }
+    metric_add(&commits, 1);
+    o->units_in_transaction = 0;
+    while ((all = o->touched)) {
+        o->touched = all->next_touched;
+        all->touched = false;
+        guild_pump(all);
+    }
+}
+
+static void run_timers(struct owner *o)
+{
+    int64_t now_ms = clock_now_ms();
+    uint64_t id;
+
+    while (timer_heap_pop(o->timers, now_ms, &id)) {
+        struct guild *g = owner_guild(o, id);
+        if (g)
+            guild_on_time(g, now_ms);
+    }
+}
+
+/* Rows of guilds that left go in small steps between other work. Returns whether there is more. */
+static bool remove_rows(struct owner *o)
+{
+    struct err err = { 0 };
+    uint64_t guild_id;
+    bool left = false;
+
+    enum status status = store_next_removal(o->store, &guild_id, &err);
+    if (status == STATUS_NOT_FOUND)
+        return false;
+    if (status == STATUS_OK)
+        status = store_remove_some(o->store, guild_id, REMOVE_ROWS_AT_ONCE, &left, &err);
+    if (status != STATUS_OK)
+        give_up(o, &err);
+    return status == STATUS_OK;
+}
+
+static int wait_ms(const struct owner *o, bool removing)
+{
+    int64_t left = timer_heap_next(o->timers) - clock_now_ms();
+
+    if (left < 0)
+        left = 0;
+    if (left > 1000)
+        left = 1000;
+    return removing && left > REMOVE_PAUSE_MS ? REMOVE_PAUSE_MS : (int)left;
+}
+
+static void *run(void *arg)
+{
+    struct owner *o = arg;
+    bool removing = true;
+
+    pthread_setname_np(pthread_self(), "owner");
+    while (!o->stopping) {
+        struct pollfd p = { .fd = mailbox_fd(o->box), .events = POLLIN };
+        int ready = poll(&p, 1, wait_ms(o, removing));
+        if (ready > 0)
+            mailbox_drain(o->box, o);
+        run_timers(o);
+        if (ready == 0)
+            removing = remove_rows(o);
+        else
+            removing = true;
+        owner_flush(o);
+    }
+    return NULL;
+}
+
+/* ---- letters from the process's other threads ---- */
+
+struct order {
+    struct letter letter;
+    uint64_t guild_id; /* 0: stop */
+};
+
+static void order_read(struct letter *l, void *ctx)
+{
+    struct order *order = CONTAINER_OF(l, struct order, letter);
+    struct owner *o = ctx;
+
+    if (!order->guild_id) {
+        o->stopping = true;
+    } else if (!owner_guild(o, order->guild_id)) {
+        struct guild *g = owner_guild_new(o, order->guild_id);
+        g->claim_epoch = UINT64_MAX; /* the epoch after the log's last */
+        g->claim_reason = CLAIM_FIXED;
+        guild_load(g);
+    }
+    free(order);
+}
+
+static void order_discard(struct letter *l)
+{
+    free(CONTAINER_OF(l, struct order, letter));
+}
+
+static void post(struct owner *o, uint64_t guild_id)
+{
+    struct order *order = xcalloc(1, sizeof(*order));
+
+    order->letter = (struct letter){ .read = order_read, .discard = order_discard };
+    order->guild_id = guild_id;
+    struct letter *l = &order->letter;
+    mailbox_post_always(o->box, &l);
+}
+
+void owner_claim_fixed(struct owner *o, uint64_t guild_id)
+{
+    post(o, guild_id);
+}
+
+void owner_set_lease(struct owner *o, int64_t until_ms)
+{
+    atomic_store(&o->lease_until_ms, until_ms);
+}
+
+uint32_t owner_guild_count(const struct owner *o)
+{
+    return atomic_load(&o->owned);
+}
+
+uint64_t owner_unit_count(const struct owner *o)
+{
+    return atomic_load(&o->units);
+}
+
+/* ---- life ---- */
+
+static enum status subscribe(struct owner *o, struct err *err)
+{
+    const struct subject control = subject_control(o->config.pod),
+                         forward = subject_forward(o->config.pod);
+    const struct bus_subscription c = { control.text, NULL, o->box, owner_on_control, o, 0 };
+    const struct bus_subscription f = { forward.text, NULL, o->box, owner_on_forward, o, 0 };
+
+    TRY(bus_subscribe(o->bus, &c, &o->control, err));
+    return bus_subscribe(o->bus, &f, &o->forward, err);
+}
+
+enum status owner_new(const struct owner_config *config, struct owner **ret_owner, struct err *err)
+{
+    struct owner *o = xcalloc(1, sizeof(*o));
+
+    o->config = *config;
+    o->bus = config->bus;
+    o->guilds = idmap_new();
+    o->asks = idmap_new();
+    o->timers = timer_heap_new();
+    enum status status = mailbox_new(MAILBOX_LETTERS, &o->box, err);
+    if (status == STATUS_OK)
+        status = store_open(config->path, &o->store, err);
+    if (status != STATUS_OK) {
+        owner_free(o);
+        return status;
+    }
+    *ret_owner = o;
+    return STATUS_OK;
+}
+
+enum status owner_start(struct owner *o, struct err *err)
+{
+    TRY(subscribe(o, err));
+    if (pthread_create(&running.thread, NULL, run, o))
+        return err_set(err, STATUS_UNAVAILABLE, "no thread for the owner");
+    running.started = true;
+    return STATUS_OK;
+}
+
+void owner_stop(struct owner *o, int settle_ms)
+{
+    if (!running.started)
+        return;
+    /* batches in flight are confirmed within a round trip; what is not is in the log or will be
+     * dropped */
+    usleep((useconds_t)settle_ms * 1000);
+    post(o, 0);
+    pthread_join(running.thread, NULL);
+    running.started = false;
+}
+
+static void free_ask(void *ctx UNUSED, uint64_t serial UNUSED, void *ask)
+{
+    free(ask);
+}
+
+static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *g)
+{
+    owner_guild_free(g);
+}
+
+void owner_free(struct owner *o)
+{
+    if (!o)
+        return;
+    bus_unsubscribe(&o->control);
+    bus_unsubscribe(&o->forward);
+    idmap_each(o->guilds, free_guild, NULL);
+    idmap_free(o->guilds);
+    mailbox_free(o->box);
+    idmap_each(o->asks, free_ask, NULL);
+    idmap_free(o->asks);
+    timer_heap_free(o->timers);
+    store_close(o->store);
+    bytes_release(&o->scratch);
+    free(o);
+}

@@ -1,0 +1,47 @@
+/* owner.h - the thread that owns guilds: it alone touches the pod's SQLite and the guilds' logs.
+ *
+ *     bus letters ─▶ units in one transaction ─▶ COMMIT ─▶ records to the logs ─▶ acks ─▶ replies
+ * and REST calls leave
+ *
+ * THREAD: new/free one thread; start … stop as written; the rest any. */
+#ifndef GATEWAY_OWNER_H
+#define GATEWAY_OWNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bus.h"
+#include "base/status.h"
+#include "gateway/discord_rest.h"
+
+struct owner;
+
+struct owner_config {
+    struct bus *bus;
+    struct discord_rest *rest; /* NULL: actions stay in the outbox */
+    const char *path;          /* of the SQLite file */
+    const char *pod;
+    uint64_t incarnation;
+    const char *application_id, *portal_url;
+    bool has_coordinator; /* report claims; without one the lease never ends */
+    int64_t unseal_ms;    /* a sealed guild that nobody claimed is taken back after this */
+    /* Called on the owner's thread when it cannot go on (disk full, corrupt database): the process
+     * must end. */
+    void (*on_failed)(void *ctx, const char *why);
+    void *ctx;
+};
+
+enum status owner_new(const struct owner_config *config, struct owner **ret_owner, struct err *err)
+    MUST_CHECK;
+enum status owner_start(struct owner *o, struct err *err) MUST_CHECK;
+/* Lets batches in flight be confirmed (at most wait_ms), then ends the thread. */
+void owner_stop(struct owner *o, int wait_ms);
+void owner_free(struct owner *o);
+
+/* Claims the guild at the epoch after its log's last one: for a fixed list. */
+void owner_claim_fixed(struct owner *o, uint64_t guild_id);
+void owner_set_lease(struct owner *o, int64_t until_ms);
+uint32_t owner_guild_count(const struct owner *o);
+uint64_t owner_unit_count(const struct owner *o);
+
+#endif

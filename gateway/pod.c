@@ -1,0 +1,276 @@
+#include "gateway/pod.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/sign.h"
+#include "base/xmem.h"
+#include "gateway/commands.h"
+#include "gateway/data_dir.h"
+#include "gateway/discord_rest.h"
+#include "gateway/membership.h"
+#include "gateway/owner.h"
+#include "gateway/shards.h"
+#include "messages/streams.h"
+
+enum { LOOK_MS = 200, SETTLE_MS = 300, MAX_FIXED_SHARDS = 1024 };
+
+struct pod {
+    struct service *service;
+    const struct gateway_settings *settings;
+    uint64_t incarnation;
+    char *database;
+    struct bus *bus;
+    struct discord_rest *rest;
+    struct owner *owner;
+    struct shards *shards;
+    struct membership *membership; /* NULL with a fixed list */
+    struct loop_timer *timer;
+    bool commands_sent, stopping;
+    int exit_code;
+};
+
+static bool give_up(void *ctx)
+{
+    const struct service *s = ctx;
+    return s->stopping;
+}
+
+static void on_owner_failed(void *ctx UNUSED, const char *why UNUSED)
+{
+    /* The log has all that left this pod; another pod takes the guilds when the lease ends. */
+    _exit(EXIT_FAILURE);
+}
+
+static void on_refused(void *ctx, const char *why)
+{
+    struct pod *pod = ctx;
+
+    log_error("pod_refused", "pod=%s text=%s next=exit", pod->settings->pod, LOG_QUOTE(why));
+    (void)fprintf(stderr, "guildbus-gateway: POD_ID %s is refused: %s\n", pod->settings->pod, why);
+    pod->exit_code = EXIT_FAILURE;
+    loop_stop(pod->service->loop);
+}
+
+/* ---- Discord: the commands are registered once, by the holder of shard 0 ---- */
+
+static void on_commands_sent(void *ctx UNUSED, uint64_t tag UNUSED,
+                             const struct discord_answer *answer)
+{
+    if (answer->code == 200)
+        log_info("commands_registered", "bytes=%zu", answer->size);
+    else
+        log_warn("commands_not_registered", "code=%d next=next_start", answer->code);
+}
+
+static void send_commands(struct pod *pod)
+{
+    uint32_t held[MAX_FIXED_SHARDS];
+    size_t count = shards_held(pod->shards, held, MAX_FIXED_SHARDS);
+    bool has_first = false;
+
+    for (size_t i = 0; i < count; i++)
+        has_first |= held[i] == 0;
+    if (pod->commands_sent || !has_first)
+        return;
+    pod->commands_sent = true;
+    char *path = xasprintf("/applications/%s/commands", pod->settings->application_id);
+    char *body = commands_payload();
+    const struct discord_call call = { .method = "PUT",
+                                       .path = path,
+                                       .body_json = body,
+                                       .box = loop_mailbox(pod->service->loop),
+                                       .on_done = on_commands_sent };
+    discord_rest_send(pod->rest, &call);
+    free(path);
+    free(body);
+}
+
+static void hold_all_shards(struct pod *pod)
+{
+    uint32_t ids[MAX_FIXED_SHARDS];
+    uint32_t count = shards_recommended(pod->shards);
+
+    if (count > MAX_FIXED_SHARDS)
+        count = MAX_FIXED_SHARDS;
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = i;
+    shards_want(pod->shards, count, ids, count);
+}
+
+static void on_look(void *ctx)
+{
+    struct pod *pod = ctx;
+
+    if (!pod->membership && !pod->stopping)
+        hold_all_shards(pod);
+    send_commands(pod);
+    loop_timer_start(pod->timer, LOOK_MS);
+}
+
+/* ---- start ---- */
+
+static void claim_fixed_guilds(struct pod *pod)
+{
+    const struct streams_config streams = { .replicas = 1,
+                                            .events_hours = pod->settings->events_hours };
+    struct err err = { 0 };
+    uint64_t id;
+
+    if (streams_ensure(pod->bus, &streams, &err) != STATUS_OK)
+        service_fail("streams", &err);
+    char *list = xstrdup(pod->settings->guilds), *rest = list;
+    for (const char *one; (one = strtok_r(rest, ", ", &rest));) {
+        if (id_parse(one, &id))
+            owner_claim_fixed(pod->owner, id);
+    }
+    free(list);
+}
+
+static void start_owner(struct pod *pod)
+{
+    const struct gateway_settings *s = pod->settings;
+    const struct owner_config config = {
+        .bus = pod->bus,
+        .rest = pod->rest,
+        .path = pod->database,
+        .pod = s->pod,
+        .incarnation = pod->incarnation,
+        .application_id = s->application_id,
+        .portal_url = s->portal_url ? s->portal_url : "",
+        .has_coordinator = !s->guilds,
+        .unseal_ms = s->unseal_ms,
+        .on_failed = on_owner_failed,
+    };
+    struct err err = { 0 };
+
+    if (owner_new(&config, &pod->owner, &err) != STATUS_OK ||
+        owner_start(pod->owner, &err) != STATUS_OK)
+        service_fail("the guilds' database", &err);
+}
+
+static void start_shards(struct pod *pod)
+{
+    const struct gateway_settings *s = pod->settings;
+    const struct shards_config config = { .loop = pod->service->loop,
+                                          .bus = pod->bus,
+                                          .rest = pod->rest,
+                                          .token = s->token,
+                                          .pod = s->pod,
+                                          .incarnation = pod->incarnation,
+                                          .ask_coordinator = !s->guilds };
+    struct err err = { 0 };
+
+    if (shards_new(&config, &pod->shards, &err) != STATUS_OK)
+        service_fail("shards", &err);
+}
+
+static void open_bus(struct pod *pod)
+{
+    char *name = xasprintf("guildbus-gateway/%s %s", pod->settings->pod, GUILDBUS_VERSION);
+    const struct bus_config config = {
+        .url = pod->settings->nats_url, .name = name, .give_up = give_up, .ctx = pod->service
+    };
+    struct err err = { 0 };
+
+    if (bus_open(&config, &pod->bus, &err) != STATUS_OK)
+        service_fail("NATS", &err);
+    free(name);
+}
+
+struct pod *pod_start(struct service *service, const struct gateway_settings *s)
+{
+    struct pod *pod = xcalloc(1, sizeof(*pod));
+    const struct discord_rest_config rest = { .api_url = s->api_url, .token = s->token };
+    struct err err = { 0 };
+
+    pod->service = service;
+    pod->settings = s;
+    pod->incarnation = sign_random_u64();
+    if (data_dir_open(s->data_dir, &pod->database, &err) != STATUS_OK)
+        service_fail("data", &err);
+    open_bus(pod);
+    if (discord_rest_new(&rest, &pod->rest, &err) != STATUS_OK)
+        service_fail("REST", &err);
+    start_owner(pod);
+    start_shards(pod);
+    if (s->guilds) {
+        claim_fixed_guilds(pod);
+    } else {
+        pod->membership =
+            membership_new(&(struct membership_config){ .loop = service->loop,
+                                                        .bus = pod->bus,
+                                                        .owner = pod->owner,
+                                                        .shards = pod->shards,
+                                                        .pod = s->pod,
+                                                        .incarnation = pod->incarnation,
+                                                        .capacity = (uint32_t)s->capacity,
+                                                        .on_refused = on_refused,
+                                                        .ctx = pod });
+    }
+    pod->timer = loop_timer_new(service->loop, on_look, pod);
+    loop_timer_start(pod->timer, LOOK_MS);
+    return pod;
+}
+
+/* ---- end ---- */
+
+static void on_sessions_saved(void *ctx)
+{
+    struct pod *pod = ctx;
+
+    loop_stop(pod->service->loop);
+}
+
+static void on_guilds_gone(void *ctx)
+{
+    struct pod *pod = ctx;
+
+    shards_stop(pod->shards, on_sessions_saved, pod);
+}
+
+void pod_drain(struct pod *pod)
+{
+    if (pod->stopping)
+        return;
+    pod->stopping = true;
+    log_info("draining", "guilds=%u deadline_ms=%" PRId64, owner_guild_count(pod->owner),
+             pod->settings->drain_ms);
+    if (pod->membership)
+        membership_drain(pod->membership, pod->settings->drain_ms, on_guilds_gone, pod);
+    else
+        on_guilds_gone(pod);
+}
+
+void pod_free(struct pod *pod)
+{
+    owner_stop(pod->owner, SETTLE_MS);
+    loop_timer_free(pod->timer);
+    membership_free(pod->membership);
+    shards_free(pod->shards);
+    discord_rest_free(pod->rest);
+    owner_free(pod->owner);
+    bus_close(pod->bus);
+    free(pod->database);
+    free(pod);
+}
+
+bool pod_is_ready(const struct pod *pod, const char **ret_why)
+{
+    if (!bus_is_connected(pod->bus)) {
+        *ret_why = "NATS is away";
+        return false;
+    }
+    return !pod->membership || membership_is_ready(pod->membership, ret_why);
+}
+
+int pod_exit_code(const struct pod *pod)
+{
+    return pod->exit_code;
+}

@@ -1,0 +1,19 @@
+/* pod_settings.h - the pod's settings, from the environment.
+ *
+ * THREAD: before start. */
+#ifndef GATEWAY_POD_SETTINGS_H
+#define GATEWAY_POD_SETTINGS_H
+
+#include "base/service.h"
+
+struct gateway_settings {
+    const char *pod, *guilds, *config_service_url, *nats_url, *data_dir;
+    const char *token, *application_id, *api_url, *portal_url;
+    int64_t capacity, drain_ms, unseal_ms, events_hours;
+    struct service_config service;
+};
+
+extern const struct config_row gateway_settings_rows[];
+extern const size_t gateway_settings_count;
+
+#endif
