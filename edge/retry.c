@@ -26,7 +26,7 @@ struct retry_step retry_step(struct retry *r, enum retry_input input, int64_t no
         step.send = true;
         r->next_ms = now_ms + r->repeat_ms;
     }
-    if (r->next_ms < r->repeat_until_ms && r->next_ms < r->give_up_ms)
+    if (r->next_ms > now_ms && r->next_ms < r->repeat_until_ms && r->next_ms < r->give_up_ms)
         step.wake_ms = r->next_ms;
     return step;
 }
