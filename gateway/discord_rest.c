@@ -1,0 +1,549 @@
+/* One thread owns lanes, calls and limits. A call is one allocation that travels as a letter: to
+ * the thread, and back to its caller as the answer. http_client's answers come to the thread's
+ * mailbox too. */
+#include "gateway/discord_rest.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/http_client.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/xmem.h"
+#include "gateway/rest_limits.h"
+
+enum {
+    WAITING_MAX = 10000, /* calls; beyond, the caller is told at once */
+    TRIES_MAX = 6,       /* of a call that may be repeated: about 16 s */
+    LIMITED_MAX = 20,    /* 429s for one call */
+    UNKNOWN_MAX = 4,     /* 404s of an interaction's webhook, which Discord may not know yet */
+    BACKOFF_MS = 500,
+    UNKNOWN_MS = 250,
+    SWEEP_MS = 30000,
+    RETRY_AFTER_MAX_MS = 3600 * 1000,
+    BANNED_MS = 60000, /* a 429 without Discord's headers: the IP address is shut out */
+    REASON_MAX = 512,  /* Discord: characters of an audit log reason */
+    URL_MAX = 2048,
+};
+
+static struct metric calls_total =
+    METRIC_COUNTER("guildbus_rest_calls_total", "REST calls sent to Discord");
+static struct metric limited_total =
+    METRIC_COUNTER("guildbus_rest_limited_total", "REST calls answered 429");
+static struct metric repeated_total =
+    METRIC_COUNTER("guildbus_rest_repeated_total", "REST calls repeated");
+static struct metric waiting_now =
+    METRIC_GAUGE("guildbus_rest_waiting", "REST calls not answered yet");
+static struct metric took =
+    METRIC_HISTOGRAM("guildbus_rest_seconds", "one REST call, without its waiting");
+
+struct call {
+    struct letter letter;
+    struct rest_item item;    /* in its lane */
+    struct call *prev, *next; /* of all calls of the thread */
+    struct discord_rest *rest;
+    char *method, *path, *body, *reason;
+    struct mailbox *box;
+    void (*on_done)(void *ctx, uint64_t tag, const struct discord_answer *answer);
+    void *ctx;
+    uint64_t tag;
+    struct rest_key key;
+    struct rest_lane *lane;
+    unsigned tries, limited;
+    int64_t sent_us;
+    /* the answer */
+    int code;
+    char *answer;
+    size_t answer_size;
+};
+
+struct discord_rest {
+    /* fixed once made */
+    char *api_url, *authorization;
+    struct http_client *http;
+    struct mailbox *box;
+    pthread_t thread;
+    /* any thread */
+    _Atomic int64_t waiting;
+    _Atomic bool stopping;
+    /* confined to the thread */
+    struct rest_limits *limits;
+    struct rest_lane *active; /* lanes with waiting calls */
+    struct call *calls;
+    bool refused; /* the token is wrong: no more calls with it */
+    int64_t swept_ms;
+};
+
+/* ---- calls ---- */
+
+static void call_free(struct call *c)
+{
+    free(c->method);
+    free(c->path);
+    free(c->body);
+    free(c->reason);
+    free(c->answer);
+    free(c);
+}
+
+static void call_discard(struct letter *l)
+{
+    call_free(CONTAINER_OF(l, struct call, letter));
+}
+
+static char *copy(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+static struct call *call_new(struct discord_rest *rest, const struct discord_call *from)
+{
+    struct call *c = xcalloc(1, sizeof(*c));
+
+    c->rest = rest;
+    c->method = xstrdup(from->method);
+    c->path = xstrdup(from->path);
+    c->body = copy(from->body_json);
+    c->reason = copy(from->reason);
+    c->box = from->box;
+    c->on_done = from->on_done;
+    c->ctx = from->ctx;
+    c->tag = from->tag;
+    rest_key_read(c->method, c->path, &c->key);
+    return c;
+}
+
+static void answer_read(struct letter *l, void *owner UNUSED)
+{
+    struct call *c = CONTAINER_OF(l, struct call, letter);
+    const struct discord_answer answer = { c->code, c->answer ? c->answer : "", c->answer_size };
+
+    c->on_done(c->ctx, c->tag, &answer);
+    call_free(c);
+}
+
+/* Sends the call home. body is copied. */
+static void deliver(struct call *c, int code, const char *body, size_t size)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else if (c->rest->calls == c)
+        c->rest->calls = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    metric_set(&waiting_now, atomic_fetch_sub(&c->rest->waiting, 1) - 1);
+    c->code = code;
+    c->answer = size ? xmemdup(body, size) : NULL;
+    c->answer_size = size;
+    c->letter = (struct letter){ .read = answer_read, .discard = call_discard };
+    struct letter *l = &c->letter;
+    mailbox_post_always(c->box, &l);
+}
+
+static void describe(const struct call *c, char *buf, size_t size)
+{
+    char path[200];
+    rest_path_redact(c->path, path, sizeof(path));
+    (void)snprintf(buf, size, "%s %s", c->method, path);
+}
+
+/* ---- what leaves ---- */
+
+static void on_http(void *ctx, uint64_t tag, const struct http_result *r);
+
+/* X-Audit-Log-Reason is percent-encoded UTF-8. */
+static char *reason_header(const char *reason)
+{
+    static const char hex[] = "0123456789ABCDEF", name[] = "X-Audit-Log-Reason: ";
+    struct bytes b = { .size = 0 };
+
+    bytes_append(&b, name, sizeof(name) - 1);
+    for (size_t i = 0; reason[i] && i < REASON_MAX; i++) {
+        unsigned char c = (unsigned char)reason[i];
+        const char encoded[] = { '%', hex[c >> 4], hex[c & 15] };
+        if (c < 0x80 && (isalnum(c) || strchr("-_.~", c)))
+            bytes_append(&b, &reason[i], 1);
+        else
+            bytes_append(&b, encoded, sizeof(encoded));
+    }
+    bytes_append(&b, "", 1);
+    return (char *)b.data;
+}
+
+static void send_call(struct discord_rest *rest, struct call *c)
+{
+    char url[URL_MAX];
+    CLEANUP(xfree) char *reason = c->reason ? reason_header(c->reason) : NULL;
+    const char *headers[4];
+    size_t n = 0;
+
+    if (c->key.as_bot)
+        headers[n++] = rest->authorization;
+    if (c->body)
+        headers[n++] = "Content-Type: application/json";
+    if (reason)
+        headers[n++] = reason;
+    headers[n] = NULL;
+    (void)snprintf(url, sizeof(url), "%s%s", rest->api_url, c->path);
+    metric_add(&calls_total, 1);
+    if (c->tries++ > 0)
+        metric_add(&repeated_total, 1);
+    c->sent_us = clock_now_us();
+    const struct http_call call = { .method = c->method,
+                                    .url = url,
+                                    .headers = headers,
+                                    .body = c->body,
+                                    .size = c->body ? strlen(c->body) : 0,
+                                    .box = rest->box,
+                                    .on_done = on_http,
+                                    .ctx = c };
+    http_client_send(rest->http, &call);
+}
+
+/* Sends what may leave; returns how long nothing more will. */
+static int64_t pump_lane(struct discord_rest *rest, struct rest_lane *lane, int64_t now)
+{
+    int64_t wait = 0;
+
+    while (lane->first) {
+        struct call *c = CONTAINER_OF(lane->first, struct call, item);
+        if (c->key.as_bot && rest->refused) {
+            rest_lane_take(lane);
+            deliver(c, 401, NULL, 0);
+            continue;
+        }
+        wait = rest_limits_wait(rest->limits, lane, now);
+        if (wait > 0)
+            return wait;
+        rest_lane_take(lane);
+        rest_limits_sent(rest->limits, lane, now);
+        send_call(rest, c);
+    }
+    return INT64_MAX;
+}
+
+static void activate(struct discord_rest *rest, struct rest_lane *lane)
+{
+    if (lane->active)
+        return;
+    lane->active = true;
+    lane->next_active = rest->active;
+    rest->active = lane;
+}
+
+static int64_t pump(struct discord_rest *rest)
+{
+    int64_t now = clock_now_ms(), least = SWEEP_MS;
+    struct rest_lane **slot = &rest->active;
+
+    while (*slot) {
+        struct rest_lane *lane = *slot;
+        int64_t wait = pump_lane(rest, lane, now);
+        if (wait < least)
+            least = wait;
+        if (lane->first) {
+            slot = &lane->next_active;
+            continue;
+        }
+        *slot = lane->next_active;
+        lane->active = false;
+    }
+    if (now - rest->swept_ms >= SWEEP_MS) {
+        rest->swept_ms = now;
+        rest_limits_sweep(rest->limits, now);
+    }
+    return least;
+}
+
+/* ---- what comes back ---- */
+
+static int64_t seconds_to_ms(const char *text)
+{
+    if (!text)
+        return 0;
+    double seconds = strtod(text, NULL);
+    if (!(seconds > 0))
+        return 0;
+    if (seconds > RETRY_AFTER_MAX_MS / 1000)
+        return RETRY_AFTER_MAX_MS;
+    return (int64_t)(seconds * 1000) + 1;
+}
+
+static int64_t count_of(const char *text)
+{
+    return text && isdigit((unsigned char)text[0]) ? strtoll(text, NULL, 10) : -1;
+}
+
+/* A 429's body is more exact than its header; one without JSON comes from Cloudflare, not from
+ * Discord. */
+static void read_limited(const struct http_result *r, struct rest_facts *f)
+{
+    CLEANUP(json_decref) json_t *body = NULL;
+    const char *scope = http_result_header(r, "x-ratelimit-scope");
+
+    f->retry_after_ms = seconds_to_ms(http_result_header(r, "retry-after"));
+    f->shared = scope && strcmp(scope, "shared") == 0;
+    f->global =
+        (scope && strcmp(scope, "global") == 0) || http_result_header(r, "x-ratelimit-global");
+    if (json_parse(r->body, r->size, &body, NULL) != STATUS_OK || !json_is_object(body)) {
+        f->global = true;
+        f->retry_after_ms = f->retry_after_ms > BANNED_MS ? f->retry_after_ms : BANNED_MS;
+        return;
+    }
+    f->global = f->global || json_bool(body, "global");
+    double exact = json_number_value(json_object_get(body, "retry_after")) * 1000;
+    if (exact > (double)f->retry_after_ms && exact < RETRY_AFTER_MAX_MS)
+        f->retry_after_ms = (int64_t)exact + 1;
+}
+
+static void read_facts(const struct http_result *r, struct rest_facts *ret)
+{
+    *ret = (struct rest_facts){ .remaining = -1 };
+    if (r->status != STATUS_OK)
+        return;
+    ret->code = r->code;
+    ret->bucket = http_result_header(r, "x-ratelimit-bucket");
+    ret->remaining = count_of(http_result_header(r, "x-ratelimit-remaining"));
+    ret->reset_after_ms = seconds_to_ms(http_result_header(r, "x-ratelimit-reset-after"));
+    if (r->code == 429)
+        read_limited(r, ret);
+}
+
+static bool has_enforced_nonce(const char *body)
+{
+    CLEANUP(json_decref) json_t *root = NULL;
+
+    if (!body || json_parse(body, strlen(body), &root, NULL) != STATUS_OK)
+        return false;
+    return json_bool(root, "enforce_nonce") && json_object_get(root, "nonce");
+}
+
+static bool may_repeat(const struct call *c)
+{
+    return strcmp(c->method, "POST") != 0 || has_enforced_nonce(c->body);
+}
+
+/* The first calls to an interaction's webhook can come before Discord knows it
+ * (discord-api-docs#7220). */
+static bool is_too_early(const struct call *c, const struct rest_facts *f)
+{
+    return f->code == 404 && strncmp(c->path, "/webhooks/", 10) == 0 && !c->key.as_bot &&
+           c->tries < UNKNOWN_MAX;
+}
+
+static void again(struct discord_rest *rest, struct call *c, int64_t wait_ms)
+{
+    rest_limits_block(c->lane, clock_now_ms() + wait_ms);
+    rest_lane_prepend(c->lane, &c->item);
+    activate(rest, c->lane);
+}
+
+static void on_limited(struct discord_rest *rest, struct call *c, const struct rest_facts *f,
+                       const struct http_result *r)
+{
+    char what[256];
+
+    metric_add(&limited_total, 1);
+    describe(c, what, sizeof(what));
+    log_warn("discord_rate_limited",
+             "call=\"%s\" scope=%s retry_after_ms=%" PRId64 " invalid_10min=%u", what,
+             f->global   ? "global"
+             : f->shared ? "shared"
+                         : "bucket",
+             f->retry_after_ms, rest_limits_invalid(rest->limits, clock_now_ms()));
+    if (++c->limited >= LIMITED_MAX)
+        deliver(c, r->code, r->body, r->size);
+    else
+        again(rest, c, f->retry_after_ms);
+}
+
+static void on_failed(struct discord_rest *rest, struct call *c, const struct http_result *r,
+                      int code)
+{
+    char what[256];
+    int64_t wait = (int64_t)BACKOFF_MS << (c->tries > 0 ? c->tries - 1 : 0);
+
+    describe(c, what, sizeof(what));
+    if (c->tries >= TRIES_MAX || !may_repeat(c)) {
+        log_warn("discord_call_failed", "call=\"%s\" code=%d tries=%u error=\"%s\"", what, code,
+                 c->tries, r->error ? r->error : "");
+        deliver(c, code, code ? r->body : NULL, code ? r->size : 0);
+        return;
+    }
+    log_warn("discord_call_repeated", "call=\"%s\" code=%d wait_ms=%" PRId64 " error=\"%s\"", what,
+             code, wait, r->error ? r->error : "");
+    again(rest, c, wait);
+}
+
+static void on_http(void *ctx, uint64_t tag UNUSED, const struct http_result *r)
+{
+    struct call *c = ctx;
+    struct discord_rest *rest = c->rest;
+    struct rest_facts facts;
+
+    metric_observe_us(&took, clock_now_us() - c->sent_us);
+    read_facts(r, &facts);
+    rest_limits_answered(rest->limits, c->lane, &facts, clock_now_ms());
+    if (facts.code == 401 && c->key.as_bot && !rest->refused) {
+        rest->refused = true;
+        log_error("discord_token_refused",
+                  "text=\"Discord answered 401: no more REST calls until a restart with the right "
+                  "DISCORD_TOKEN\"");
+    }
+    if (facts.code == 429)
+        on_limited(rest, c, &facts, r);
+    else if (facts.code == 0 || facts.code >= 500)
+        on_failed(rest, c, r, facts.code);
+    else if (is_too_early(c, &facts))
+        again(rest, c, (int64_t)UNKNOWN_MS << c->tries);
+    else
+        deliver(c, facts.code, r->body, r->size);
+}
+
+/* ---- what comes in ---- */
+
+static bool is_sendable(const struct discord_rest *rest, const struct call *c)
+{
+    size_t size = strlen(c->path);
+
+    if (c->path[0] != '/' || strlen(rest->api_url) + size + 1 > URL_MAX)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)c->path[i] <= ' ' || c->path[i] == 0x7F)
+            return false;
+    return true;
+}
+
+static void accept_call(struct letter *l, void *owner)
+{
+    struct call *c = CONTAINER_OF(l, struct call, letter);
+    struct discord_rest *rest = owner;
+
+    c->next = rest->calls;
+    if (c->next)
+        c->next->prev = c;
+    rest->calls = c;
+    if (!is_sendable(rest, c)) {
+        log_error("discord_call_impossible", "method=%s bytes=%zu", c->method, strlen(c->path));
+        deliver(c, 0, NULL, 0);
+        return;
+    }
+    c->lane = rest_limits_lane(rest->limits, &c->key);
+    rest_lane_append(c->lane, &c->item);
+    activate(rest, c->lane);
+}
+
+void discord_rest_send(struct discord_rest *rest, const struct discord_call *call)
+{
+    struct call *c = call_new(rest, call);
+    int64_t waiting = atomic_fetch_add(&rest->waiting, 1) + 1;
+
+    metric_set(&waiting_now, waiting);
+    if (waiting > WAITING_MAX) {
+        log_error("discord_calls_full", "waiting=%" PRId64 " method=%s", waiting, c->method);
+        c->letter = (struct letter){ .read = answer_read, .discard = call_discard };
+        atomic_fetch_sub(&rest->waiting, 1);
+        struct letter *home = &c->letter;
+        mailbox_post_always(c->box, &home);
+        return;
+    }
+    c->letter = (struct letter){ .read = accept_call, .discard = call_discard };
+    struct letter *l = &c->letter;
+    mailbox_post_always(rest->box, &l);
+}
+
+/* ---- life ---- */
+
+static void *run(void *arg)
+{
+    struct discord_rest *rest = arg;
+    struct pollfd fd = { .fd = mailbox_fd(rest->box), .events = POLLIN };
+
+    pthread_setname_np(pthread_self(), "discord-rest");
+    while (!atomic_load(&rest->stopping)) {
+        int64_t wait = pump(rest);
+        (void)poll(&fd, 1, (int)wait);
+        if (fd.revents)
+            mailbox_drain(rest->box, rest);
+    }
+    return NULL;
+}
+
+static enum status check_config(const struct discord_rest_config *config, struct err *err)
+{
+    for (const char *c = config->token; *c; c++)
+        if (*c <= ' ' || *c > '~')
+            return err_set(err, STATUS_INVALID, "the bot token has a character that no token has");
+    if (strlen(config->api_url) > URL_MAX / 2)
+        return err_set(err, STATUS_INVALID, "Discord's API URL is too long");
+    return STATUS_OK;
+}
+
+enum status discord_rest_new(const struct discord_rest_config *config,
+                             struct discord_rest **ret_rest, struct err *err)
+{
+    TRY(check_config(config, err));
+    CLEANUP(discord_rest_free) struct discord_rest *rest = xcalloc(1, sizeof(*rest));
+    rest->api_url = xstrdup(config->api_url);
+    for (size_t n = strlen(rest->api_url); n > 0 && rest->api_url[n - 1] == '/'; n--)
+        rest->api_url[n - 1] = '\0';
+    rest->authorization = xasprintf("Authorization: Bot %s", config->token);
+    rest->limits = rest_limits_new();
+    TRY(mailbox_new(WAITING_MAX * 2, &rest->box, err));
+    TRY(http_client_new("DiscordBot (https://github.com/guildbus/guildbus, " GUILDBUS_VERSION ")",
+                        &rest->http, err));
+    int failed = pthread_create(&rest->thread, NULL, run, rest);
+    if (failed) {
+        rest->thread = 0;
+        return err_set(err, STATUS_UNAVAILABLE, "thread: %s", strerror(failed));
+    }
+    *ret_rest = TAKE(rest);
+    return STATUS_OK;
+}
+
+static void wake_read(struct letter *l, void *owner UNUSED)
+{
+    free(l);
+}
+
+static void wake_discard(struct letter *l)
+{
+    free(l);
+}
+
+static void stop_thread(struct discord_rest *rest)
+{
+    if (!rest->thread)
+        return;
+    struct letter *wake = xcalloc(1, sizeof(*wake));
+    *wake = (struct letter){ .read = wake_read, .discard = wake_discard };
+    atomic_store(&rest->stopping, true);
+    mailbox_post_always(rest->box, &wake);
+    pthread_join(rest->thread, NULL);
+}
+
+void discord_rest_free(struct discord_rest *rest)
+{
+    if (!rest)
+        return;
+    stop_thread(rest);
+    http_client_free(rest->http);
+    mailbox_free(rest->box);
+    for (struct call *c = rest->calls, *next; c; c = next) {
+        next = c->next;
+        call_free(c);
+    }
+    rest_limits_free(rest->limits);
+    free(rest->api_url);
+    free(rest->authorization);
+    free(rest);
+}

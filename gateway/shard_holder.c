@@ -1,0 +1,481 @@
+#include "gateway/shard_holder.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/xmem.h"
+#include "gateway/shard.h"
+#include "gateway/shard_keeper.h"
+#include "gateway/shard_publish.h"
+
+/* guilds, members*, moderation, messages, reactions, direct messages, message content*, automod
+ * execution; * privileged */
+enum {
+    INTENTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 10 | 1 << 12 | 1 << 15 | 1 << 21,
+    STOP_MAX_MS = 10000,  /* for the last acks and the last save */
+    SEND_TEXT_MAX = 4096, /* Discord: bytes a payload, else close code 4002 */
+};
+
+static struct metric opened =
+    METRIC_COUNTER("guildbus_shard_connections_total", "WebSocket connections to Discord opened");
+static struct metric resumes = METRIC_COUNTER("guildbus_shard_resumes_total", "RESUMEs sent");
+static struct metric identifies =
+    METRIC_COUNTER("guildbus_shard_identifies_total", "IDENTIFYs sent");
+static struct metric closes =
+    METRIC_COUNTER("guildbus_shard_drops_total", "connections that ended");
+
+enum life { TAKING, HOLDING, STOPPING, ENDED };
+
+struct shard_holder {
+    const struct shard_pod *pod;
+    uint32_t shard, count;
+    enum life life;
+    bool lost, paused;
+    struct shard machine;
+    struct shard_socket *socket;
+    struct shard_keeper *keeper;
+    struct shard_publisher *publisher;
+    struct identify_wish *wish;
+    struct loop_timer *timer;     /* the machine's */
+    struct loop_timer *end_timer; /* STOP_MAX_MS, then the report of the end */
+    void (*on_end)(void *ctx, struct shard_holder *holder);
+    void *ctx;
+};
+
+static void step(struct shard_holder *h, const struct shard_input *in);
+
+/* ---- the end ---- */
+
+/* Reported from a timer, so that nobody frees the holder beneath its own callbacks. */
+static void end(struct shard_holder *h)
+{
+    if (h->life == ENDED)
+        return;
+    h->life = ENDED;
+    loop_timer_start(h->end_timer, 0);
+}
+
+static void on_end_timer(void *ctx)
+{
+    struct shard_holder *h = ctx;
+
+    if (h->life == STOPPING)
+        log_error("shard_stop_incomplete",
+                  "shard=%u text=\"NATS did not confirm in time; what is not confirmed comes again "
+                  "with the next RESUME\"",
+                  h->shard);
+    h->life = ENDED;
+    h->on_end(h->ctx, h);
+}
+
+static void save(struct shard_holder *h)
+{
+    struct shard_session session = h->machine.session;
+
+    if (h->life != HOLDING && h->life != STOPPING)
+        return;
+    if (session.id[0] != '\0')
+        session.seq = shard_publisher_watermark(h->publisher);
+    shard_keeper_save(h->keeper, &session);
+}
+
+static void release_when_idle(struct shard_holder *h)
+{
+    if (h->life == STOPPING && shard_publisher_is_idle(h->publisher))
+        shard_keeper_release(h->keeper);
+}
+
+/* ---- back-pressure ---- */
+
+static void pause_when_full(struct shard_holder *h)
+{
+    if (h->paused || !shard_publisher_is_full(h->publisher))
+        return;
+    log_warn("shard_paused", "shard=%u text=\"the bus is slower than Discord\"", h->shard);
+    h->paused = true;
+    shard_set_deaf(&h->machine, true);
+    if (h->socket)
+        shard_socket_read(h->socket, false);
+}
+
+static void go_on_with_room(struct shard_holder *h)
+{
+    if (!h->paused || !shard_publisher_has_room(h->publisher))
+        return;
+    h->paused = false;
+    shard_set_deaf(&h->machine, false);
+    if (h->socket)
+        shard_socket_read(h->socket, true);
+}
+
+static void on_progress(void *ctx)
+{
+    struct shard_holder *h = ctx;
+
+    if (h->life == ENDED)
+        return;
+    go_on_with_room(h);
+    save(h);
+    release_when_idle(h);
+}
+
+/* ---- what the machine asks for ---- */
+
+static void on_open(void *ctx)
+{
+    struct shard_holder *h = ctx;
+
+    if (h->paused)
+        shard_socket_read(h->socket, false);
+    step(h, &(struct shard_input){ .event = SHARD_ON_OPEN });
+}
+
+static void on_part(void *ctx)
+{
+    struct shard_holder *h = ctx;
+    h->machine.heard = true;
+}
+
+static void on_close(void *ctx, int code, bool too_large)
+{
+    struct shard_holder *h = ctx;
+
+    h->socket = NULL;
+    metric_add(&closes, 1);
+    log_info("shard_closed", "shard=%u code=%d phase=%s", h->shard, code,
+             shard_phase_name(h->machine.phase));
+    step(h, &(struct shard_input){ .event = too_large ? SHARD_ON_MALFORMED : SHARD_ON_CLOSE,
+                                   .code = code });
+}
+
+static void on_text(void *ctx, const char *text, size_t size)
+{
+    struct shard_holder *h = ctx;
+    struct frame frame;
+    struct err err;
+
+    if (frame_parse(text, size, &frame, &err) != STATUS_OK) {
+        log_warn("shard_payload_malformed", "shard=%u seq=%" PRIu64 " error=\"%s\"", h->shard,
+                 h->machine.session.seq, err.text);
+        step(h, &(struct shard_input){ .event = SHARD_ON_MALFORMED });
+        return;
+    }
+    step(h, &(struct shard_input){ .event = SHARD_ON_FRAME, .frame = &frame });
+}
+
+static void do_connect(struct shard_holder *h)
+{
+    const struct shard_socket_events events = { on_open, on_text, on_part, on_close, h };
+    const struct gateway_facts *facts = gateway_info_facts(h->pod->info);
+    bool wants_main = shard_wants_main(&h->machine);
+    const char *url = wants_main ? (facts ? facts->url : "") : h->machine.session.resume_url;
+    struct err err;
+
+    metric_add(&opened, 1);
+    log_info("shard_connects", "shard=%u url=%s try=%u", h->shard, url, h->machine.tries);
+    if (shard_socket_open(h->pod->net, url, &events, &h->socket, &err) == STATUS_OK)
+        return;
+    log_warn("shard_url_unusable", "shard=%u error=\"%s\"", h->shard, err.text);
+    h->machine.wake_ms = 0; /* its time for connecting is over */
+}
+
+static void do_send(struct shard_holder *h, const char *text)
+{
+    if (!h->socket || shard_socket_send(h->socket, text) != STATUS_OK)
+        log_warn("shard_send_failed", "shard=%u phase=%s", h->shard,
+                 shard_phase_name(h->machine.phase));
+}
+
+static void do_identify(struct shard_holder *h)
+{
+    char text[SEND_TEXT_MAX];
+
+    identify_cancel(&h->wish);
+    (void)snprintf(
+        text, sizeof(text),
+        "{\"op\":2,\"d\":{\"token\":\"%s\",\"intents\":%d,\"shard\":[%u,%u],\"large_threshold\":50,"
+        "\"properties\":{\"os\":\"linux\",\"browser\":\"guildbus\",\"device\":\"guildbus\"}}}",
+        h->pod->token, (int)INTENTS, h->shard, h->count);
+    metric_add(&identifies, 1);
+    log_info("shard_identifies", "shard=%u count=%u", h->shard, h->count);
+    do_send(h, text);
+}
+
+static void do_resume(struct shard_holder *h)
+{
+    char text[SEND_TEXT_MAX];
+
+    (void)snprintf(text, sizeof(text),
+                   "{\"op\":6,\"d\":{\"token\":\"%s\",\"session_id\":\"%s\",\"seq\":%" PRIu64 "}}",
+                   h->pod->token, h->machine.session.id, h->machine.session.seq);
+    metric_add(&resumes, 1);
+    log_info("shard_resumes", "shard=%u seq=%" PRIu64, h->shard, h->machine.session.seq);
+    do_send(h, text);
+}
+
+static void do_beat(struct shard_holder *h)
+{
+    char text[64];
+
+    if (h->machine.session.seq > 0)
+        (void)snprintf(text, sizeof(text), "{\"op\":1,\"d\":%" PRIu64 "}", h->machine.session.seq);
+    else
+        (void)snprintf(text, sizeof(text), "{\"op\":1,\"d\":null}");
+    do_send(h, text);
+}
+
+static void on_granted(void *ctx)
+{
+    struct shard_holder *h = ctx;
+
+    identify_cancel(&h->wish);
+    step(h, &(struct shard_input){ .event = SHARD_ON_GRANTED });
+}
+
+static void do_grant(struct shard_holder *h)
+{
+    identify_cancel(&h->wish);
+    h->wish = identify_ask(h->pod->gate, h->shard, on_granted, h);
+}
+
+static void tell_guilds(struct shard_holder *h, const struct frame *f)
+{
+    struct frame_walk walk;
+    struct span key, guild;
+
+    if (!h->pod->seen)
+        return;
+    if (strcmp(f->type, "GUILD_CREATE") == 0)
+        guilds_seen_add(h->pod->seen, f->id);
+    if (strcmp(f->type, "READY") != 0 || !frame_walk_start(frame_member(f->d, "guilds"), &walk))
+        return;
+    while (frame_walk_next(&walk, &key, &guild))
+        guilds_seen_add(h->pod->seen, frame_id(frame_member(guild, "id")));
+}
+
+static void do_dispatch(struct shard_holder *h, const struct frame *f)
+{
+    struct err err;
+
+    tell_guilds(h, f);
+    if (shard_publisher_add(h->publisher, f, &err) != STATUS_OK) {
+        /* Never with flow control at work. The session goes back to what was taken in. */
+        log_error("shard_overrun", "shard=%u seq=%" PRIu64 " error=\"%s\"", h->shard, f->seq,
+                  err.text);
+        h->machine.session.seq = f->seq - 1;
+        step(h, &(struct shard_input){ .event = SHARD_ON_RECONNECT });
+        return;
+    }
+    pause_when_full(h);
+}
+
+static void do_session(struct shard_holder *h)
+{
+    struct shard_session begun = h->machine.session;
+
+    begun.seq = 0;
+    log_info("shard_ready", "shard=%u session=%.8s… url=%s", h->shard, begun.id, begun.resume_url);
+    shard_publisher_begin(h->publisher, &begun);
+}
+
+static void do_fatal(struct shard_holder *h, int code)
+{
+    log_error("shard_refused", "shard=%u code=%d text=\"%s\"", h->shard, code,
+              shard_fatal_text(code));
+    save(h);
+}
+
+static void perform(struct shard_holder *h, const struct shard_action *a,
+                    const struct shard_input *in)
+{
+    switch (a->what) {
+    case SHARD_DO_CONNECT:
+        do_connect(h);
+        break;
+    case SHARD_DO_CLOSE:
+        log_info("shard_leaves", "shard=%u code=%d", h->shard, a->code);
+        shard_socket_close(&h->socket, a->code);
+        break;
+    case SHARD_DO_IDENTIFY:
+        do_identify(h);
+        break;
+    case SHARD_DO_RESUME:
+        do_resume(h);
+        break;
+    case SHARD_DO_BEAT:
+        do_beat(h);
+        break;
+    case SHARD_DO_GRANT:
+        do_grant(h);
+        break;
+    case SHARD_DO_REFRESH:
+        gateway_info_refresh(h->pod->info);
+        break;
+    case SHARD_DO_SESSION:
+        do_session(h);
+        break;
+    case SHARD_DO_DISPATCH:
+        do_dispatch(h, in->frame);
+        break;
+    case SHARD_DO_FORGET:
+        log_warn("shard_session_lost",
+                 "shard=%u text=\"Discord does not resume it: a new one begins\"", h->shard);
+        save(h);
+        break;
+    case SHARD_DO_FATAL:
+        do_fatal(h, a->code);
+        break;
+    }
+}
+
+static void set_timer(struct shard_holder *h)
+{
+    int64_t due = shard_deadline(&h->machine);
+
+    if (due == INT64_MAX || h->life == ENDED)
+        loop_timer_stop(h->timer);
+    else
+        loop_timer_start(h->timer, due - clock_now_ms());
+}
+
+static void step(struct shard_holder *h, const struct shard_input *in)
+{
+    struct shard_actions todo = { .count = 0 };
+    enum shard_phase before = h->machine.phase;
+
+    if (h->life == ENDED)
+        return;
+    shard_step(&h->machine, in, clock_now_ms(), &todo);
+    for (size_t i = 0; i < todo.count; i++)
+        perform(h, &todo.list[i], in);
+    if (h->machine.phase == SHARD_LIVE && before != SHARD_LIVE)
+        log_info("shard_live", "shard=%u seq=%" PRIu64, h->shard, h->machine.session.seq);
+    set_timer(h);
+    save(h);
+}
+
+static void on_time(void *ctx)
+{
+    step(ctx, &(struct shard_input){ .event = SHARD_ON_TIME });
+}
+
+/* ---- the record ---- */
+
+static void on_taken(void *ctx, const struct shard_session *session)
+{
+    struct shard_holder *h = ctx;
+
+    if (h->life != TAKING)
+        return;
+    h->life = HOLDING;
+    log_info("shard_taken", "shard=%u count=%u resume=%s seq=%" PRIu64, h->shard, h->count,
+             session ? "yes" : "no", session ? session->seq : 0);
+    if (session)
+        shard_publisher_begin(h->publisher, session);
+    step(h, &(struct shard_input){ .event = SHARD_ON_START, .session = session });
+}
+
+static void on_lost(void *ctx, const char *to_pod)
+{
+    struct shard_holder *h = ctx;
+
+    log_warn("shard_lost", "shard=%u to=%s text=\"another pod took it over\"", h->shard, to_pod);
+    h->lost = true;
+    if (h->life == HOLDING)
+        step(h, &(struct shard_input){ .event = SHARD_ON_STOP });
+    end(h);
+}
+
+static void on_released(void *ctx)
+{
+    struct shard_holder *h = ctx;
+
+    log_info("shard_released", "shard=%u seq=%" PRIu64, h->shard,
+             shard_publisher_watermark(h->publisher));
+    end(h);
+}
+
+/* ---- life ---- */
+
+struct shard_holder *shard_holder_new(const struct shard_pod *pod, uint32_t shard, uint32_t count,
+                                      void (*on_end)(void *ctx, struct shard_holder *holder),
+                                      void *ctx)
+{
+    struct shard_holder *h = xcalloc(1, sizeof(*h));
+
+    *h = (struct shard_holder){
+        .pod = pod, .shard = shard, .count = count, .on_end = on_end, .ctx = ctx
+    };
+    shard_init(&h->machine, pod->incarnation ^ (uint64_t)clock_now_us() ^ (uint64_t)shard << 32);
+    h->timer = loop_timer_new(pod->loop, on_time, h);
+    h->end_timer = loop_timer_new(pod->loop, on_end_timer, h);
+    h->publisher = shard_publisher_new(&(struct shard_publisher_config){
+        .loop = pod->loop, .bus = pod->bus, .shard = shard, .on_progress = on_progress, .ctx = h });
+    h->keeper = shard_keeper_new(&(struct shard_keeper_config){ .loop = pod->loop,
+                                                                .bus = pod->bus,
+                                                                .pod = pod->pod,
+                                                                .incarnation = pod->incarnation,
+                                                                .shard = shard,
+                                                                .shard_count = count,
+                                                                .on_taken = on_taken,
+                                                                .on_lost = on_lost,
+                                                                .on_released = on_released,
+                                                                .ctx = h });
+    return h;
+}
+
+void shard_holder_free(struct shard_holder *h)
+{
+    if (!h)
+        return;
+    shard_socket_close(&h->socket, SHARD_CLOSE_KEEPS);
+    identify_cancel(&h->wish);
+    shard_keeper_free(h->keeper);
+    shard_publisher_free(h->publisher);
+    loop_timer_free(h->timer);
+    loop_timer_free(h->end_timer);
+    free(h);
+}
+
+void shard_holder_stop(struct shard_holder *h)
+{
+    if (h->life == STOPPING || h->life == ENDED)
+        return;
+    bool was_held = h->life == HOLDING;
+    step(h, &(struct shard_input){ .event = SHARD_ON_STOP });
+    identify_cancel(&h->wish);
+    h->life = STOPPING;
+    loop_timer_start(h->end_timer, STOP_MAX_MS);
+    if (was_held)
+        save(h);
+    release_when_idle(h);
+}
+
+uint32_t shard_holder_id(const struct shard_holder *h)
+{
+    return h->shard;
+}
+
+uint32_t shard_holder_count(const struct shard_holder *h)
+{
+    return h->count;
+}
+
+bool shard_holder_holds(const struct shard_holder *h)
+{
+    return (h->life == HOLDING || h->life == STOPPING) && h->machine.phase != SHARD_FATAL;
+}
+
+bool shard_holder_is_stopping(const struct shard_holder *h)
+{
+    return h->life == STOPPING || h->life == ENDED;
+}
+
+bool shard_holder_was_lost(const struct shard_holder *h)
+{
+    return h->lost;
+}

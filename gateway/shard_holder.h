@@ -1,0 +1,53 @@
+/* shard_holder.h - holds one shard: carries out what the session's state machine (shard.h) decides.
+ *
+ *     keeper ─▶ taken ─▶ machine ◀─▶ socket                 dispatch ─▶ publisher ─▶ EVENTS
+ *       ▲                                                                  │ watermark
+ *       └──────────────────────────── save ◀───────────────────────────────┘
+ *
+ * Stopping: close with a code that keeps the session, wait until all that was received is
+ * published, save, release.
+ *
+ * THREAD: confined to the loop's. */
+#ifndef GATEWAY_SHARD_HOLDER_H
+#define GATEWAY_SHARD_HOLDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bus.h"
+#include "base/loop.h"
+#include "gateway/gateway_info.h"
+#include "gateway/guilds_seen.h"
+#include "gateway/identify.h"
+#include "gateway/shard_socket.h"
+
+/* What all holders of a pod share. */
+struct shard_pod {
+    struct loop *loop;
+    struct bus *bus;
+    const char *token, *pod;
+    uint64_t incarnation;
+    struct shard_net *net;
+    struct gateway_info *info;
+    struct identify_gate *gate;
+    struct guilds_seen *seen; /* NULL: nobody to tell */
+};
+
+struct shard_holder;
+/* Starts to take the shard over. on_end is called once, from the loop, when it holds the shard no
+ * more: released as asked, or lost to another pod. Then free it. */
+struct shard_holder *shard_holder_new(const struct shard_pod *pod, uint32_t shard, uint32_t count,
+                                      void (*on_end)(void *ctx, struct shard_holder *holder),
+                                      void *ctx) MUST_CHECK;
+void shard_holder_free(struct shard_holder *holder);
+void shard_holder_stop(struct shard_holder *holder);
+
+uint32_t shard_holder_id(const struct shard_holder *holder);
+uint32_t shard_holder_count(const struct shard_holder *holder);
+/* Its record names this pod, and Discord has not refused it. */
+bool shard_holder_holds(const struct shard_holder *holder);
+bool shard_holder_is_stopping(const struct shard_holder *holder);
+/* It ended because another pod took over. */
+bool shard_holder_was_lost(const struct shard_holder *holder);
+
+#endif

@@ -1,0 +1,279 @@
+#include "gateway/shard_keeper.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xmem.h"
+#include "gateway/shard_record.h"
+#include "messages/streams.h"
+#include "messages/subjects.h"
+
+enum {
+    REQUEST_MS = 5000,
+    SAVE_EACH_MS = 500,
+    RETRY_MS = 500,
+    YIELD_MS = 2000, /* for a holder that was told to let go */
+    YIELD_POLL_MS = 100,
+};
+
+enum phase { READING, CLAIMING, HELD, CHECKING, RELEASED, LOST };
+
+struct shard_keeper {
+    struct shard_keeper_config config;
+    enum phase phase;
+    struct loop_timer *timer;
+    int64_t since_ms; /* start of the take */
+    int under_way;    /* requests; at most one */
+    bool closed, dirty, releasing;
+    uint64_t revision;            /* of the record as we know it */
+    struct shard_record stored;   /* what was read or written last */
+    struct shard_record writing;  /* what the write under way says */
+    struct shard_session session; /* what should be there */
+};
+
+static void read_record(struct shard_keeper *k);
+static void write_record(struct shard_keeper *k);
+
+static void keeper_destroy(struct shard_keeper *k)
+{
+    loop_timer_free(k->timer);
+    free(k);
+}
+
+/* False: the keeper was given up meanwhile, and may be gone now. */
+static bool answered(struct shard_keeper *k)
+{
+    k->under_way--;
+    if (k->closed && k->under_way == 0)
+        keeper_destroy(k);
+    else if (!k->closed)
+        return k->phase != RELEASED && k->phase != LOST;
+    return false;
+}
+
+static void request(struct shard_keeper *k, const struct bus_out *out, bus_on_reply on_reply)
+{
+    k->under_way++;
+    bus_request(k->config.bus, out, REQUEST_MS, loop_mailbox(k->config.loop), on_reply, k, 0);
+}
+
+/* ---- taking it over ---- */
+
+static bool is_ours(const struct shard_keeper *k, const struct shard_record *r)
+{
+    return strcmp(r->pod, k->config.pod) == 0;
+}
+
+static bool must_wait_for_holder(const struct shard_keeper *k)
+{
+    return k->revision != 0 && k->stored.pod[0] != '\0' && !k->stored.released &&
+           !is_ours(k, &k->stored) && clock_now_ms() - k->since_ms < YIELD_MS;
+}
+
+static void on_timer(void *ctx)
+{
+    struct shard_keeper *k = ctx;
+
+    if (k->under_way > 0)
+        return;
+    if (k->phase == READING || k->phase == CHECKING)
+        read_record(k);
+    else if (k->phase == CLAIMING || (k->phase == HELD && (k->dirty || k->releasing)))
+        write_record(k);
+}
+
+static void decide_take(struct shard_keeper *k)
+{
+    if (must_wait_for_holder(k)) {
+        loop_timer_start(k->timer, YIELD_POLL_MS);
+        return;
+    }
+    bool same_count = k->stored.shard_count == k->config.shard_count;
+    k->session = (struct shard_session){ .seq = 0 };
+    if (k->revision != 0 && same_count)
+        k->session = k->stored.session;
+    k->phase = CLAIMING;
+    write_record(k);
+}
+
+static void lose(struct shard_keeper *k)
+{
+    k->phase = LOST;
+    loop_timer_stop(k->timer);
+    k->config.on_lost(k->config.ctx, k->stored.pod);
+}
+
+/* A write was refused: by another holder, or because an earlier one of ours was stored and its ack
+ * got lost. */
+static void decide_check(struct shard_keeper *k)
+{
+    if (!is_ours(k, &k->stored) || k->stored.incarnation != k->config.incarnation) {
+        lose(k);
+        return;
+    }
+    k->phase = HELD;
+    write_record(k);
+}
+
+static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const struct bus_in *in)
+{
+    struct shard_keeper *k = ctx;
+    struct err err = { .code = status };
+
+    if (!answered(k))
+        return;
+    if (status == STATUS_OK) {
+        k->stored = (struct shard_record){ .released = false };
+        status = shard_record_read_stored(in->data, in->size, &k->stored, &k->revision, &err);
+    }
+    if (status == STATUS_CORRUPT) { /* somebody's hand: claimed without its session */
+        log_warn("shard_record_unreadable", "shard=%u error=\"%s\"", k->config.shard, err.text);
+    } else if (status != STATUS_OK) {
+        log_warn("shard_record_unavailable", "shard=%u status=%s error=\"%s\"", k->config.shard,
+                 status_name(status), err.text);
+        loop_timer_start(k->timer, RETRY_MS);
+        return;
+    }
+    if (k->phase == READING)
+        decide_take(k);
+    else
+        decide_check(k);
+}
+
+static void read_record(struct shard_keeper *k)
+{
+    char body[SUBJECT_SIZE + 32];
+    struct subject key = subject_shard(k->config.shard);
+
+    (void)snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", key.text);
+    const struct bus_out out = { .subject = "$JS.API.STREAM.MSG.GET." STREAM_SHARDS,
+                                 .data = body,
+                                 .size = strlen(body) };
+    request(k, &out, on_read);
+}
+
+/* ---- writing ---- */
+
+static void write_done(struct shard_keeper *k)
+{
+    k->stored = k->writing;
+    if (k->phase == CLAIMING) {
+        k->phase = HELD;
+        k->config.on_taken(k->config.ctx, k->session.id[0] ? &k->session : NULL);
+        return;
+    }
+    if (k->stored.released) {
+        k->phase = RELEASED;
+        k->config.on_released(k->config.ctx);
+        return;
+    }
+    k->dirty = memcmp(&k->session, &k->stored.session, sizeof(k->session)) != 0;
+    if (k->dirty || k->releasing)
+        loop_timer_start(k->timer, k->releasing ? 0 : SAVE_EACH_MS);
+}
+
+static void write_refused(struct shard_keeper *k)
+{
+    k->phase = k->phase == CLAIMING ? READING : CHECKING;
+    read_record(k);
+}
+
+static void on_written(void *ctx, uint64_t tag UNUSED, enum status status, const struct bus_in *in)
+{
+    struct shard_keeper *k = ctx;
+    struct err err = { .code = status };
+
+    if (!answered(k))
+        return;
+    if (status == STATUS_OK)
+        status = shard_record_read_ack(in->data, in->size, &k->revision, &err);
+    if (status == STATUS_OK) {
+        write_done(k);
+    } else if (status == STATUS_CONFLICT) {
+        write_refused(k);
+    } else {
+        log_warn("shard_record_not_saved", "shard=%u status=%s error=\"%s\"", k->config.shard,
+                 status_name(status), err.text);
+        k->dirty = true;
+        loop_timer_start(k->timer, RETRY_MS);
+    }
+}
+
+static void write_record(struct shard_keeper *k)
+{
+    char revision[24];
+    struct subject key = subject_shard(k->config.shard);
+
+    k->dirty = false;
+    k->writing = (struct shard_record){
+        .session = k->session,
+        .incarnation = k->config.incarnation,
+        .released = k->releasing,
+        .shard_count = k->config.shard_count,
+        .at_ms = clock_wall_ms(),
+    };
+    (void)snprintf(k->writing.pod, sizeof(k->writing.pod), "%s", k->config.pod);
+    (void)snprintf(revision, sizeof(revision), "%" PRIu64, k->revision);
+    CLEANUP(xfree) char *text = shard_record_text(&k->writing);
+    const struct bus_header expected = { "Nats-Expected-Last-Subject-Sequence", revision };
+    const struct bus_out out = { .subject = key.text,
+                                 .data = text,
+                                 .size = strlen(text),
+                                 .headers = &expected,
+                                 .header_count = 1 };
+    request(k, &out, on_written);
+}
+
+void shard_keeper_save(struct shard_keeper *k, const struct shard_session *session)
+{
+    bool other = strcmp(session->id, k->session.id) != 0;
+
+    if (!other && session->seq == k->session.seq)
+        return;
+    k->session = *session;
+    if (k->phase != HELD || k->under_way > 0)
+        return; /* write_done sees the difference */
+    if (!k->dirty || other)
+        loop_timer_start(k->timer, other ? 0 : SAVE_EACH_MS);
+    k->dirty = true;
+}
+
+void shard_keeper_release(struct shard_keeper *k)
+{
+    k->releasing = true;
+    if (k->phase == HELD) {
+        loop_timer_start(k->timer, 0);
+        return;
+    }
+    if (k->phase == CHECKING)
+        return; /* goes on by itself */
+    k->phase = RELEASED;
+    k->config.on_released(k->config.ctx);
+}
+
+/* ---- life ---- */
+
+struct shard_keeper *shard_keeper_new(const struct shard_keeper_config *config)
+{
+    struct shard_keeper *k = xcalloc(1, sizeof(*k));
+
+    k->config = *config;
+    k->since_ms = clock_now_ms();
+    k->timer = loop_timer_new(config->loop, on_timer, k);
+    read_record(k);
+    return k;
+}
+
+void shard_keeper_free(struct shard_keeper *k)
+{
+    if (!k)
+        return;
+    k->closed = true;
+    if (k->under_way == 0)
+        keeper_destroy(k);
+    else
+        loop_timer_stop(k->timer);
+}

@@ -1,0 +1,42 @@
+/* shard_record.h - what the KV bucket SHARDS says about a shard: its session, and who holds it.
+ *
+ * One JSON object a shard, readable with `nats kv get SHARDS shard-0`.
+ *
+ * THREAD: any; a value. */
+#ifndef GATEWAY_SHARD_RECORD_H
+#define GATEWAY_SHARD_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "gateway/shard.h"
+
+struct shard_record {
+    struct shard_session session; /* seq: last one durably published */
+    char pod[65];
+    uint64_t incarnation;
+    bool released; /* its holder has closed the connection and published all it received */
+    uint32_t shard_count;
+    int64_t at_ms; /* wall clock, when it was written */
+};
+
+/* INVALID: not such an object. */
+enum status shard_record_parse(const char *text, size_t size, struct shard_record *ret_record,
+                               struct err *err) MUST_CHECK;
+/* malloc'd. */
+char *shard_record_text(const struct shard_record *record);
+
+/* JetStream's answer to STREAM.MSG.GET for the record: *ret_revision 0: there is none. CORRUPT: it
+ * is there but unreadable
+ * (*ret_revision says where); UNAVAILABLE: JetStream could not say. */
+enum status shard_record_read_stored(const char *answer, size_t size,
+                                     struct shard_record *ret_record, uint64_t *ret_revision,
+                                     struct err *err) MUST_CHECK;
+/* JetStream's answer to a publish: its sequence. CONFLICT: the compare-and-set was refused.
+ * INVALID: it will never be stored (too large). UNAVAILABLE: not stored, or not known. */
+enum status shard_record_read_ack(const char *answer, size_t size, uint64_t *ret_seq,
+                                  struct err *err) MUST_CHECK;
+
+#endif
