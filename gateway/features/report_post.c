@@ -8,7 +8,10 @@
 #include "gateway/features/handlers.h"
 #include "gateway/features/message_text.h"
 
-enum { THREAD_PUBLIC = 11, THREAD_ARCHIVE_MINUTES = 10080, REFERENCE_FORWARD = 1 };
+enum { THREAD_PUBLIC = 11, THREAD_ARCHIVE_MINUTES = 10080, REFERENCE_FORWARD = 1 }; /* Discord */
+/* of those that waited for a thread; each that is done posts one more. What a unit writes must fit
+ * a log record. */
+enum { POSTS_AT_ONCE = 8 };
 
 struct draft {
     const char *id, *username;
@@ -259,24 +262,32 @@ static enum status next_waiting(struct unit *u, uint64_t user_id, const char **r
     return STATUS_OK;
 }
 
-/* Posts all drafts that wait for the user's thread, or gives them up when there is none (thread_id
- * 0). */
-static enum status end_waiting(struct unit *u, uint64_t user_id, uint64_t thread_id, int code,
-                               struct err *err)
+static enum status post_waiting(struct unit *u, uint64_t user_id, uint64_t thread_id, int most,
+                                struct err *err)
 {
-    enum status status;
-    const char *id;
-
-    while ((status = next_waiting(u, user_id, &id, err)) == STATUS_OK) {
+    for (int i = 0; i < most; i++) {
         struct draft d;
-        if (!thread_id) {
-            TRY(give_up(u, id, "thread", code, err));
-            continue;
-        }
+        const char *id;
+        enum status status = next_waiting(u, user_id, &id, err);
+        if (status != STATUS_OK)
+            return status == STATUS_NOT_FOUND ? STATUS_OK : status;
         TRY(draft_load(u, id, &d, err));
         TRY(post_body(u, &d, thread_id, d.retried, err));
     }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    return STATUS_OK;
+}
+
+static enum status give_up_waiting(struct unit *u, uint64_t user_id, int code, struct err *err)
+{
+    sqlite3_stmt *q = unit_sql(u, "DELETE FROM report_drafts WHERE guild_id = ?1 AND user_id = ?2"
+                                  " AND thread_id = 0");
+
+    log_warn("report_thread_failed", "guild=%" PRIu64 " user=%" PRIu64 " code=%d", u->guild_id,
+             user_id, code);
+    unit_bind_id(q, 1, u->guild_id);
+    unit_bind_id(q, 2, user_id);
+    TRY(unit_run(u, q, err));
+    return thread_forget(u, user_id, 0, err);
 }
 
 enum status on_report_thread(struct unit *u, const struct action_result *result, struct err *err)
@@ -285,11 +296,10 @@ enum status on_report_thread(struct unit *u, const struct action_result *result,
 
     if (!id_parse(result->state, &user_id))
         return err_set(err, STATUS_CORRUPT, "report_thread: its state is no user");
-    if (thread_id)
-        TRY(thread_save(u, user_id, thread_id, err));
-    else
-        TRY(thread_forget(u, user_id, 0, err));
-    return end_waiting(u, user_id, thread_id, result->code, err);
+    if (!thread_id)
+        return give_up_waiting(u, user_id, result->code, err);
+    TRY(thread_save(u, user_id, thread_id, err));
+    return post_waiting(u, user_id, thread_id, POSTS_AT_ONCE, err);
 }
 
 /* Somebody deleted the thread. Other drafts that find out the same wait for the new one, or have it
@@ -307,9 +317,20 @@ static enum status leave_thread(struct unit *u, struct draft *d, struct err *err
     return send_draft(u, d, settings.mod_log, err);
 }
 
-enum status on_report_body(struct unit *u, const struct action_result *result, struct err *err)
+static enum status body_done(struct unit *u, const struct draft *d,
+                             const struct action_result *result, struct err *err)
 {
     uint64_t message_id = is_success(result) ? json_id(result->body, "id") : 0;
+
+    if (!message_id)
+        return give_up(u, d->id, "body", result->code, err);
+    TRY(posted_save(u, d, message_id, err));
+    return post(u, d->thread_id, d->quote, "report_quote", d->id, err);
+}
+
+enum status on_report_body(struct unit *u, const struct action_result *result, struct err *err)
+{
+    uint64_t thread_id;
     struct draft d;
     enum status status = draft_load(u, result->state, &d, err);
 
@@ -317,10 +338,9 @@ enum status on_report_body(struct unit *u, const struct action_result *result, s
         return status == STATUS_NOT_FOUND ? STATUS_OK : status;
     if (result->code == 404 && !d.retried)
         return leave_thread(u, &d, err);
-    if (!message_id)
-        return give_up(u, d.id, "body", result->code, err);
-    TRY(posted_save(u, &d, message_id, err));
-    return post(u, d.thread_id, d.quote, "report_quote", d.id, err);
+    TRY(body_done(u, &d, result, err));
+    TRY(report_thread_of(u, d.user_id, &thread_id, err));
+    return thread_id ? post_waiting(u, d.user_id, thread_id, 1, err) : STATUS_OK;
 }
 
 static json_t *forward_new(uint64_t channel_id, uint64_t message_id)

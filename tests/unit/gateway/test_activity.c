@@ -87,10 +87,10 @@ static void test_tracking_can_be_turned_off(void **state UNUSED)
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "UPDATE guilds SET settings = '{\"activityTracking\":false}'");
+    bench_exec(&b, "UPDATE guilds SET settings = '{\"activityTracking\":false}'");
     assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
     assert_int_equal(bench_int(&b, "SELECT count(*) FROM message_stats"), 0);
-    double_exec(&b.unit, "UPDATE guilds SET settings = '{\"activityTracking\":true}'");
+    bench_exec(&b, "UPDATE guilds SET settings = '{\"activityTracking\":true}'");
     assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
     assert_int_equal(bench_int(&b, "SELECT count(*) FROM message_stats"), 1);
     bench_stop(&b);
@@ -101,7 +101,7 @@ static void test_settings_that_are_not_json_do_not_stop_tracking(void **state UN
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "UPDATE guilds SET settings = 'nonsense'");
+    bench_exec(&b, "UPDATE guilds SET settings = 'nonsense'");
     assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
     assert_int_equal(bench_int(&b, "SELECT count(*) FROM message_stats"), 1);
     bench_stop(&b);
@@ -130,14 +130,14 @@ static void test_update_without_content_or_without_change_writes_nothing(void **
 
     bench_setup(&b);
     assert_int_equal(bench_event(&b, on_message_create, MESSAGE("one two")), STATUS_OK);
-    int before = sqlite3_total_changes(b.unit.store->db);
+    int before = sqlite3_total_changes(bench_db(&b));
     assert_int_equal(
         bench_event(&b, on_message_update, "{\"id\":\"1000000000000000001\",\"embeds\":[]}"),
         STATUS_OK);
     assert_int_equal(bench_event(&b, on_message_update,
                                  "{\"id\":\"1000000000000000001\",\"content\":\"one two\"}"),
                      STATUS_OK);
-    assert_int_equal(sqlite3_total_changes(b.unit.store->db), before);
+    assert_int_equal(sqlite3_total_changes(bench_db(&b)), before);
     assert_int_equal(bench_int(&b, "SELECT word_count FROM message_stats"), 2);
     bench_stop(&b);
 }
@@ -147,10 +147,10 @@ static void test_deleted_messages_lose_their_rows(void **state UNUSED)
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO message_stats(guild_id, message_id, author_id, channel_id,"
-                         " char_count, word_count, sent_at) VALUES (81384788765712384,1,1,1,1,1,1),"
-                         " (81384788765712384,2,1,1,1,1,1), (81384788765712384,3,1,1,1,1,1),"
-                         " (7,1,1,1,1,1,1)");
+    bench_exec(&b, "INSERT INTO message_stats(guild_id, message_id, author_id, channel_id,"
+                   " char_count, word_count, sent_at) VALUES (81384788765712384,1,1,1,1,1,1),"
+                   " (81384788765712384,2,1,1,1,1,1), (81384788765712384,3,1,1,1,1,1),"
+                   " (7,1,1,1,1,1,1)");
     assert_int_equal(bench_event(&b, on_message_delete, "{\"id\":\"1\"}"), STATUS_OK);
     assert_int_equal(bench_event(&b, on_message_delete_bulk, "{\"ids\":[\"2\",\"9\"]}"), STATUS_OK);
     assert_string_equal(bench_text(&b, "SELECT group_concat(guild_id || ':' || message_id)"
@@ -184,7 +184,7 @@ static void test_guild_brings_its_name_and_channels(void **state UNUSED)
     assert_string_equal(bench_text(&b, "SELECT group_concat(id || name || coalesce(category, '-'))"
                                        " FROM channel_info"),
                         "400Talk-,500generalTalk,501lobby-,600tgeneral");
-    double_exec(&b.unit, "UPDATE guilds SET settings = '{\"modLog\":\"1\"}'");
+    bench_exec(&b, "UPDATE guilds SET settings = '{\"modLog\":\"1\"}'");
     assert_int_equal(bench_event(&b, on_guild_update, "{\"name\":\"House\"}"), STATUS_OK);
     assert_string_equal(bench_text(&b, "SELECT name || settings FROM guilds"),
                         "House{\"modLog\":\"1\"}");

@@ -17,7 +17,7 @@ static void add_message(struct bench *b, uint64_t id, uint64_t author, int words
              " word_count, react_count, sent_at) VALUES(%" PRIu64 ", %" PRIu64 ", %" PRIu64
              ", 1, %d, %d, 1, %" PRIu64 ")",
              GUILD, id, author, words * 5, words, (id >> 22) + UINT64_C(1420070400000));
-    double_exec(&b->unit, sql);
+    bench_exec(b, sql);
 }
 
 static uint64_t id_at(int64_t ms)
@@ -41,8 +41,8 @@ static void test_overview_counts(void **state UNUSED)
     add_message(&b, 1, 7, 1);
     add_message(&b, 2, 7, 1);
     add_message(&b, 3, 8, 1);
-    double_exec(&b.unit, "INSERT INTO message_stats SELECT 5, message_id, 99, 1, NULL, NULL, 1, 1,"
-                         " 1, 1, '[]', '[]' FROM message_stats");
+    bench_exec(&b, "INSERT INTO message_stats SELECT 5, message_id, 99, 1, NULL, NULL, 1, 1,"
+                   " 1, 1, '[]', '[]' FROM message_stats");
     assert_int_equal(ask(&b, query_overview, &request, &reply), STATUS_OK);
     assert_int_equal(reply.reply_case, GUILDBUS__V1__PORTAL_REPLY__REPLY_OVERVIEW);
     assert_string_equal(reply.overview->name, "Home");
@@ -105,13 +105,12 @@ static void test_reports_come_newest_first(void **state UNUSED)
     bench_start(&b);
     guildbus__v1__portal_request__init(&request);
     request.reports = &query;
-    double_exec(&b.unit,
-                "INSERT INTO reported_messages VALUES"
-                "(81384788765712384,'a',1,10,100,5,6,'track',3,'mod',NULL,'2026-01-01T',NULL),"
-                "(81384788765712384,'b',2,10,100,0,0,'anonReport',NULL,NULL,NULL,'2026-01-02T',"
-                "'2026-01-03T'),"
-                "(81384788765712384,'c',3,10,101,0,0,'track',3,'mod',NULL,'2026-01-03T',NULL),"
-                "(5,'d',3,10,101,0,0,'track',3,'mod',NULL,'2026-01-03T',NULL)");
+    bench_exec(&b, "INSERT INTO reported_messages VALUES"
+                   "(81384788765712384,'a',1,10,100,5,6,'track',3,'mod',NULL,'2026-01-01T',NULL),"
+                   "(81384788765712384,'b',2,10,100,0,0,'anonReport',NULL,NULL,NULL,'2026-01-02T',"
+                   "'2026-01-03T'),"
+                   "(81384788765712384,'c',3,10,101,0,0,'track',3,'mod',NULL,'2026-01-03T',NULL),"
+                   "(5,'d',3,10,101,0,0,'track',3,'mod',NULL,'2026-01-03T',NULL)");
     query.limit = 2;
     assert_int_equal(ask(&b, query_reports, &request, &reply), STATUS_OK);
     assert_int_equal(reply.reports->total, 3);

@@ -3,6 +3,10 @@
 #define MODERATOR "\"permissions\":\"8192\",\"roles\":[]"
 #define MEMBER    "\"permissions\":\"2048\",\"roles\":[\"71\"]"
 
+/* An interaction up to its data's name. */
+#define HEAD                                                                                       \
+    "{\"id\":\"1\",\"type\":2,\"token\":\"t\",\"member\":{\"permissions\":\"8\",\"user\":{\"id\":\"7\"}},\"data\":{\"name\":\"x\""
+
 /* A message menu used on a message of user 42 (bob) in channel 500. */
 static const char *menu(const char *name, uint64_t message_id, const char *member)
 {
@@ -40,8 +44,8 @@ static uint64_t sent_minutes_ago(int minutes)
 static void bench_setup(struct bench *b)
 {
     bench_start(b);
-    double_exec(&b->unit, "INSERT INTO guilds VALUES (81384788765712384, 'Home',"
-                          " '{\"modLog\":\"300\",\"moderator\":\"71\"}')");
+    bench_exec(b, "INSERT INTO guilds VALUES (81384788765712384, 'Home',"
+                  " '{\"modLog\":\"300\",\"moderator\":\"71\"}')");
 }
 
 static void report(struct bench *b, uint64_t message_id)
@@ -202,7 +206,7 @@ static void test_without_setup_nothing_is_filed(void **state UNUSED)
     bench_start(&b);
     report(&b, 1000);
     assert_non_null(strstr(b.callback, "/setup"));
-    double_exec(&b.unit, "INSERT INTO guilds VALUES (81384788765712384, '', '{\"modLog\":\"1\"}')");
+    bench_exec(&b, "INSERT INTO guilds VALUES (81384788765712384, '', '{\"modLog\":\"1\"}')");
     report(&b, 1000);
     assert_non_null(strstr(b.callback, "/setup"));
     b.unit.guild_id = 0;
@@ -232,6 +236,43 @@ static void test_the_same_report_again_is_a_line_below_the_first(void **state UN
                         "\"fail_if_not_exists\":false}}");
     assert_int_equal(bench_answer(&b, 0, 500, NULL), STATUS_OK);
     assert_int_equal(bench_action_count(&b), 0);
+    bench_stop(&b);
+}
+
+static void test_messages_carry_a_nonce(void **state UNUSED)
+{
+    struct bench b;
+
+    bench_setup(&b);
+    report(&b, 1000);
+    assert_false(bench_action(&b, 0)->has_nonce);
+    assert_int_equal(bench_answer(&b, 0, 201, "{\"id\":\"900\"}"), STATUS_OK);
+    for (int i = 0; i < 4; i++) {
+        assert_true(bench_action(&b, 0)->has_nonce);
+        assert_int_equal(bench_answer(&b, 0, 200, "{\"id\":\"1001\"}"), STATUS_OK);
+    }
+    bench_stop(&b);
+}
+
+static void test_many_waiting_reports_are_posted_a_few_at_a_time(void **state UNUSED)
+{
+    struct bench b;
+    size_t largest = 0;
+
+    bench_setup(&b);
+    for (uint64_t i = 0; i < 40; i++)
+        report(&b, 1000 + i);
+    assert_int_equal(bench_answer(&b, 0, 201, "{\"id\":\"900\"}"), STATUS_OK);
+    assert_int_equal(bench_action_count(&b), 8);
+    while (bench_action_count(&b)) {
+        assert_in_range(bench_action_count(&b), 1, 40 * 4);
+        assert_int_equal(bench_answer(&b, 0, 200, "{\"id\":\"1001\"}"), STATUS_OK);
+        largest = b.last_rows > largest ? b.last_rows : largest;
+    }
+    assert_in_range(largest, 1, 64 * 1024);
+    assert_int_equal(bench_int(&b, "SELECT count(*) FROM reported_messages WHERE"
+                                   " log_message_id = 1001"),
+                     40);
     bench_stop(&b);
 }
 
@@ -317,7 +358,7 @@ static void test_a_lost_thread_is_made_anew_once(void **state UNUSED)
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(&b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     report(&b, 1000);
     expect_action(&b, 0, "/channels/800/messages", "report_body");
     assert_int_equal(bench_answer(&b, 0, 404, "{\"code\":10003}"), STATUS_OK);
@@ -337,7 +378,7 @@ static void test_reports_that_find_the_thread_lost_share_the_new_one(void **stat
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(&b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     report(&b, 1000);
     report(&b, 1001);
     report(&b, 1002);
@@ -366,7 +407,7 @@ static void test_a_body_that_is_refused_ends_the_posting(void **state UNUSED)
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(&b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
         report(&b, 1000 + i);
         assert_int_equal(bench_answer(&b, 0, codes[i], codes[i] == 200 ? "[7]" : NULL), STATUS_OK);
@@ -382,7 +423,7 @@ static void test_failures_after_the_body_do_not_stop_the_rest(void **state UNUSE
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(&b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     report(&b, 1000);
     assert_int_equal(bench_answer(&b, 0, 200, "{\"id\":\"1001\"}"), STATUS_OK);
     assert_int_equal(bench_answer(&b, 0, 400, NULL), STATUS_OK);
@@ -400,10 +441,10 @@ static void test_a_mod_log_taken_away_ends_the_posting(void **state UNUSED)
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(&b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     report(&b, 1000);
     report(&b, 1001);
-    double_exec(&b.unit, "UPDATE guilds SET settings = '{}'");
+    bench_exec(&b, "UPDATE guilds SET settings = '{}'");
     assert_int_equal(bench_answer(&b, 1, 404, NULL), STATUS_OK);
     assert_int_equal(bench_answer(&b, 0, 200, "{\"id\":\"1001\"}"), STATUS_OK);
     assert_int_equal(bench_answer(&b, 0, 200, "{\"id\":\"1002\"}"), STATUS_OK);
@@ -433,10 +474,11 @@ static void test_forwarded_message_and_poll_are_quoted(void **state UNUSED)
     struct bench b;
 
     bench_setup(&b);
-    double_exec(&b.unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(&b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     assert_int_equal(
         bench_interact(&b, command_report,
-                       "{\"member\":{\"user\":{\"id\":\"7\"}},\"data\":{\"type\":3,\"target_id\":"
+                       HEAD
+                       ",\"type\":3,\"target_id\":"
                        "\"5\",\"resolved\":{\"messages\":{\"5\":{\"content\":\"\",\"channel_id\":"
                        "\"500\",\"author\":{\"id\":\"42\",\"username\":\"bob\"},"
                        "\"message_reference\":{\"type\":1},\"message_snapshots\":[{\"message\":{"
@@ -445,11 +487,12 @@ static void test_forwarded_message_and_poll_are_quoted(void **state UNUSED)
     assert_non_null(strstr(bench_action(&b, 0)->body, "(bob) (forwarded)\\n"));
     assert_int_equal(bench_answer(&b, 0, 200, "{\"id\":\"1001\"}"), STATUS_OK);
     assert_non_null(strstr(bench_action(&b, 0)->body, "\"> told\\n> elsewhere\""));
-    double_exec(&b.unit, "DELETE FROM outbox");
+    bench_forget_actions(&b);
 
     assert_int_equal(
         bench_interact(&b, command_report,
-                       "{\"member\":{\"user\":{\"id\":\"7\"}},\"data\":{\"type\":3,\"target_id\":"
+                       HEAD
+                       ",\"type\":3,\"target_id\":"
                        "\"6\",\"resolved\":{\"messages\":{\"6\":{\"content\":\"\",\"channel_id\":"
                        "\"500\",\"author\":{\"id\":\"42\",\"username\":\"bob\"},\"poll\":{"
                        "\"question\":{\"text\":\"Tea?\"},\"answers\":[{\"poll_media\":{\"text\":"
@@ -463,7 +506,7 @@ static void test_forwarded_message_and_poll_are_quoted(void **state UNUSED)
 /* A tracked message whose report is posted; *id is its report's. */
 static void track_posted(struct bench *b, char id[40])
 {
-    double_exec(&b->unit, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
+    bench_exec(b, "INSERT INTO user_threads VALUES (81384788765712384, 42, 800, '')");
     assert_int_equal(bench_interact(b, command_track, menu("Track", 1000, MODERATOR)), STATUS_OK);
     post_all(b);
     snprintf(id, 40, "%s", bench_text(b, "SELECT id FROM reported_messages"));
@@ -477,7 +520,7 @@ static void test_the_button_deletes_the_message(void **state UNUSED)
     bench_setup(&b);
     track_posted(&b, id);
     report(&b, 1000); /* another report of the message */
-    double_exec(&b.unit, "DELETE FROM outbox");
+    bench_forget_actions(&b);
     assert_int_equal(bench_interact(&b, component_delete_tracked, button(id, MODERATOR)),
                      STATUS_OK);
     assert_non_null(strstr(b.callback, "\"type\":7"));
@@ -558,12 +601,12 @@ static void test_the_button_is_for_moderators_and_for_reports_that_are_there(voi
 static void test_interactions_that_lack_something_are_refused(void **state UNUSED)
 {
     static const char *const broken[] = {
-        "{}",
-        "[]",
-        "{\"member\":{\"permissions\":\"8\",\"user\":{\"id\":\"7\"}},\"data\":[]}",
-        "{\"member\":{\"permissions\":\"8\",\"user\":{\"id\":\"7\"}},\"data\":{\"target_id\":\"5\"}}",
-        "{\"member\":{\"permissions\":\"8\",\"user\":{\"id\":\"7\"}},\"data\":{\"target_id\":\"5\","
-        "\"resolved\":{\"messages\":{\"5\":{\"author\":\"bob\"}}}}}",
+        HEAD "}}",
+        HEAD ",\"target_id\":{}}}",
+        HEAD ",\"target_id\":\"5\"}}",
+        HEAD ",\"target_id\":\"5\",\"resolved\":[]}}",
+        HEAD ",\"target_id\":\"5\",\"resolved\":{\"messages\":{\"5\":7}}}}",
+        HEAD ",\"target_id\":\"5\",\"resolved\":{\"messages\":{\"5\":{\"author\":\"bob\"}}}}}",
     };
     struct bench b;
 
@@ -585,6 +628,8 @@ int main(void)
         cmocka_unit_test(test_track_is_for_moderators),
         cmocka_unit_test(test_without_setup_nothing_is_filed),
         cmocka_unit_test(test_the_same_report_again_is_a_line_below_the_first),
+        cmocka_unit_test(test_messages_carry_a_nonce),
+        cmocka_unit_test(test_many_waiting_reports_are_posted_a_few_at_a_time),
         cmocka_unit_test(test_another_reason_is_a_report_of_its_own),
         cmocka_unit_test(test_the_same_report_while_it_is_being_posted_changes_nothing),
         cmocka_unit_test(test_concurrent_reports_of_a_user_share_one_thread),

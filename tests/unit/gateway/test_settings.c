@@ -54,7 +54,7 @@ static void test_keys_of_an_imported_guild_are_kept(void **state UNUSED)
     struct bench b;
 
     bench_start(&b);
-    double_exec(&b.unit, "INSERT INTO guilds VALUES (81384788765712384, 'x', '{\"quorum\":3}')");
+    bench_exec(&b, "INSERT INTO guilds VALUES (81384788765712384, 'x', '{\"quorum\":3}')");
     assert_int_equal(change(&b, "{\"modLog\":\"1\"}"), STATUS_OK);
     assert_string_equal(bench_text(&b, "SELECT name || settings FROM guilds"),
                         "x{\"quorum\":3,\"modLog\":\"1\"}");
@@ -111,7 +111,7 @@ static void test_stored_nonsense_is_written_anew(void **state UNUSED)
     struct bench b;
 
     bench_start(&b);
-    double_exec(&b.unit, "INSERT INTO guilds VALUES (81384788765712384, '', '[1]')");
+    bench_exec(&b, "INSERT INTO guilds VALUES (81384788765712384, '', '[1]')");
     assert_true(loaded(&b).activity_tracking);
     assert_int_equal(change(&b, "{\"modLog\":\"1\"}"), STATUS_OK);
     assert_true(loaded(&b).mod_log == 1);
