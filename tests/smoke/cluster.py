@@ -185,7 +185,7 @@ class Cluster:
         wait_for("the simulator listens", lambda: _whole_json(port_file), START_S, [p])
         told = _whole_json(port_file)
         self.ports.update({"sim": told["port"], "sim api": told["admin_port"]})
-        self.sim_api, self.public_key = f"http://{HOST}:{told['port']}", told["public_key"]
+        self.sim_api, self.public_key = f"http://{HOST}:{told['port']}/api/v10", told["public_key"]
         self.sim_admin = f"http://{HOST}:{told['admin_port']}"
 
     def _discord(self):
