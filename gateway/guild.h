@@ -15,6 +15,7 @@
 #ifndef GATEWAY_GUILD_H
 #define GATEWAY_GUILD_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -97,7 +98,8 @@ struct handoff {
     char peer[65];        /* source (on the target) or target (on the source) */
     char *yield_reply_to; /* source: who waits for the Seal */
     bool yield_json;
-    bool yield_sent;        /* target: an answer is awaited */
+    bool yield_sent; /* target: an answer is awaited */
+    int64_t yield_sent_us;
     bool wanted;            /* source: seal as soon as no REST call is under way */
     int64_t seal_by_ms;     /* source: … or at this time */
     int64_t sealing_us;     /* source: when it stopped serving */
@@ -151,6 +153,8 @@ struct guild {
 
 struct owner {
     struct owner_config config;
+    pthread_t thread;
+    bool started;
     struct bus *bus;
     struct store *store;
     struct mailbox *box;

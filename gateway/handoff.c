@@ -127,6 +127,8 @@ static void measure(struct guild *g)
     if (g->claim_reason != CLAIM_HANDOFF)
         return;
     int64_t us = clock_now_us() - g->move.sealed_seen_us + g->move.source_us;
+    if (!g->move.source_us) /* its answer is still on the way: more than the pause, never less */
+        us = clock_now_us() - g->move.yield_sent_us;
     g->pause_us = (uint32_t)us;
     metric_observe_us(&pause_us, us);
     metric_add(&handoffs, 1);
@@ -272,11 +274,15 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
     Guildbus__V1__Envelope *e = NULL;
     struct err err = { 0 };
 
-    if (!g || g->state != GUILD_TAKING)
+    if (!g)
         return;
     g->move.yield_sent = false;
     if (status == STATUS_OK)
         status = codec_decode(in->data, in->size, arena, &e, &err);
+    if (status == STATUS_OK && e->body_case == GUILDBUS__V1__ENVELOPE__BODY_CONTROL_REPLY)
+        g->move.source_us = e->control_reply->seal_us;
+    if (g->state != GUILD_TAKING)
+        return; /* the tail brought the Seal before this answer */
     if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_CONTROL_REPLY) {
         log_warn("yield_unanswered", "guild=%" PRIu64 " source=%s status=%s next=wait_for_order",
                  g->id, g->move.peer, status_name(status));
@@ -289,8 +295,8 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
         guild_drop_held(g);
         return;
     }
-    g->move.sealed_seen_us = clock_now_us();
-    g->move.source_us = e->control_reply->seal_us;
+    if (!g->move.sealed_seen_us)
+        g->move.sealed_seen_us = clock_now_us();
     guild_requests_start(g);
     if (e->control_reply->log_seq > g->tail_head)
         g->tail_head = e->control_reply->log_seq;
@@ -302,6 +308,8 @@ static void send_yield(struct guild *g)
     if (g->move.yield_sent)
         return;
     g->move.yield_sent = true;
+    g->move.yield_sent_us = clock_now_us();
+    g->move.source_us = 0;
     report_yield(g, YIELD_TIMEOUT_MS, on_yielded, owner_ask_new(g));
 }
 

@@ -24,12 +24,6 @@ enum {
     SWEEP_MS = 30000, /* each guild looks for a lost last event once in this */
 };
 
-struct owner_thread {
-    pthread_t thread;
-    bool started;
-};
-static struct owner_thread running; /* one owner a process: it owns the one SQLite file */
-
 static struct metric guilds_owned =
     METRIC_GAUGE("guildbus_guilds_owned", "guilds this pod owns now");
 static struct metric commits =
@@ -358,22 +352,22 @@ enum status owner_new(const struct owner_config *config, struct owner **ret_owne
 enum status owner_start(struct owner *o, struct err *err)
 {
     TRY(subscribe(o, err));
-    if (pthread_create(&running.thread, NULL, run, o))
+    if (pthread_create(&o->thread, NULL, run, o))
         return err_set(err, STATUS_UNAVAILABLE, "no thread for the owner");
-    running.started = true;
+    o->started = true;
     return STATUS_OK;
 }
 
 void owner_stop(struct owner *o, int settle_ms)
 {
-    if (!running.started)
+    if (!o->started)
         return;
     /* batches in flight are confirmed within a round trip; what is not is in the log or will be
      * dropped */
     usleep((useconds_t)settle_ms * 1000);
     post(o, 0);
-    pthread_join(running.thread, NULL);
-    running.started = false;
+    pthread_join(o->thread, NULL);
+    o->started = false;
 }
 
 static void free_ask(void *ctx UNUSED, uint64_t serial UNUSED, void *ask)
