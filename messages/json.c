@@ -13,7 +13,10 @@ void json_field_name(const ProtobufCFieldDescriptor *field, char ret_name[JSON_N
             upper = true;
             continue;
         }
-        ret_name[n++] = upper && *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+        ret_name[n] = *c;
+        if (upper && *c >= 'a' && *c <= 'z')
+            ret_name[n] = (char)(*c - 'a' + 'A');
+        n++;
         upper = false;
     }
     ret_name[n] = '\0';

@@ -24,7 +24,7 @@ struct reader {
 };
 
 static enum status read_message(struct reader *r, const struct place *at,
-                                const ProtobufCMessageDescriptor *type, const json_t *value,
+                                const ProtobufCMessageDescriptor *type, json_t *value,
                                 ProtobufCMessage **ret);
 
 static size_t print_path(const struct place *at, char *text, size_t size)
@@ -62,7 +62,7 @@ static bool is_decimal(const char *text, bool sign)
     return *text && strlen(text) <= 20 && strspn(text, "0123456789") == strlen(text);
 }
 
-static bool get_unsigned(const json_t *value, uint64_t max, uint64_t *ret)
+static bool get_unsigned(json_t *value, uint64_t max, uint64_t *ret)
 {
     if (json_is_integer(value) && json_integer_value(value) >= 0) {
         *ret = (uint64_t)json_integer_value(value);
@@ -77,7 +77,7 @@ static bool get_unsigned(const json_t *value, uint64_t max, uint64_t *ret)
     return *ret <= max;
 }
 
-static bool get_signed(const json_t *value, int64_t min, int64_t max, int64_t *ret)
+static bool get_signed(json_t *value, int64_t min, int64_t max, int64_t *ret)
 {
     if (json_is_integer(value)) {
         *ret = json_integer_value(value);
@@ -92,8 +92,8 @@ static bool get_signed(const json_t *value, int64_t min, int64_t max, int64_t *r
     return *ret >= min && *ret <= max;
 }
 
-static enum status read_unsigned(struct reader *r, const struct place *at, const json_t *value,
-                                 bool wide, void *member)
+static enum status read_unsigned(struct reader *r, const struct place *at, json_t *value, bool wide,
+                                 void *member)
 {
     uint64_t number;
 
@@ -108,8 +108,8 @@ static enum status read_unsigned(struct reader *r, const struct place *at, const
     return STATUS_OK;
 }
 
-static enum status read_signed(struct reader *r, const struct place *at, const json_t *value,
-                               bool wide, void *member)
+static enum status read_signed(struct reader *r, const struct place *at, json_t *value, bool wide,
+                               void *member)
 {
     int64_t number;
 
@@ -124,8 +124,7 @@ static enum status read_signed(struct reader *r, const struct place *at, const j
     return STATUS_OK;
 }
 
-static enum status read_real(struct reader *r, const struct place *at, const json_t *value,
-                             double *ret)
+static enum status read_real(struct reader *r, const struct place *at, json_t *value, double *ret)
 {
     const char *text = json_string_value(value);
 
@@ -141,7 +140,7 @@ static enum status read_real(struct reader *r, const struct place *at, const jso
 }
 
 static enum status read_enum(struct reader *r, const struct place *at,
-                             const ProtobufCEnumDescriptor *type, const json_t *value, int *ret)
+                             const ProtobufCEnumDescriptor *type, json_t *value, int *ret)
 {
     const ProtobufCEnumValue *known;
     int64_t number;
@@ -172,7 +171,7 @@ static enum status keep_text(struct reader *r, const char *text, size_t size, ch
     return STATUS_OK;
 }
 
-static enum status read_bytes(struct reader *r, const struct place *at, const json_t *value,
+static enum status read_bytes(struct reader *r, const struct place *at, json_t *value,
                               ProtobufCBinaryData *ret)
 {
     size_t size = json_string_length(value);
@@ -189,7 +188,7 @@ static enum status read_bytes(struct reader *r, const struct place *at, const js
 }
 
 /* A *_json field: the value itself, or a string that holds its text. */
-static enum status read_json_text(struct reader *r, const struct place *at, const json_t *value,
+static enum status read_json_text(struct reader *r, const struct place *at, json_t *value,
                                   char **ret)
 {
     if (json_is_string(value)) {
@@ -208,8 +207,7 @@ static enum status read_json_text(struct reader *r, const struct place *at, cons
 }
 
 static enum status read_string(struct reader *r, const struct place *at,
-                               const ProtobufCFieldDescriptor *field, const json_t *value,
-                               char **ret)
+                               const ProtobufCFieldDescriptor *field, json_t *value, char **ret)
 {
     if (json_field_is_json(field))
         return read_json_text(r, at, value, ret);
@@ -220,7 +218,7 @@ static enum status read_string(struct reader *r, const struct place *at,
 
 /* ---- fields ---- */
 
-static enum status read_flag(struct reader *r, const struct place *at, const json_t *value,
+static enum status read_flag(struct reader *r, const struct place *at, json_t *value,
                              protobuf_c_boolean *ret)
 {
     if (!json_is_boolean(value))
@@ -229,10 +227,9 @@ static enum status read_flag(struct reader *r, const struct place *at, const jso
     return STATUS_OK;
 }
 
-static enum status read_float(struct reader *r, const struct place *at, const json_t *value,
-                              float *ret)
+static enum status read_float(struct reader *r, const struct place *at, json_t *value, float *ret)
 {
-    double wide;
+    double wide = 0;
 
     TRY(read_real(r, at, value, &wide));
     *ret = (float)wide;
@@ -240,8 +237,7 @@ static enum status read_float(struct reader *r, const struct place *at, const js
 }
 
 static enum status read_value(struct reader *r, const struct place *at,
-                              const ProtobufCFieldDescriptor *field, const json_t *value,
-                              void *member)
+                              const ProtobufCFieldDescriptor *field, json_t *value, void *member)
 {
     switch (field->type) {
     case PROTOBUF_C_TYPE_INT32:
@@ -277,7 +273,7 @@ static enum status read_value(struct reader *r, const struct place *at,
 }
 
 static enum status read_array(struct reader *r, const struct place *at,
-                              const ProtobufCFieldDescriptor *field, const json_t *value,
+                              const ProtobufCFieldDescriptor *field, json_t *value,
                               ProtobufCMessage *message)
 {
     size_t count = json_array_size(value), each = json_value_size(field->type);
@@ -301,7 +297,7 @@ static enum status read_array(struct reader *r, const struct place *at,
 }
 
 static enum status read_field(struct reader *r, const struct place *at,
-                              const ProtobufCFieldDescriptor *field, const json_t *value,
+                              const ProtobufCFieldDescriptor *field, json_t *value,
                               ProtobufCMessage *message)
 {
     if (json_is_null(value) && !json_field_is_json(field))
@@ -331,15 +327,13 @@ static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescript
     return NULL;
 }
 
-static enum status read_fields(struct reader *r, const struct place *at, const json_t *value,
+static enum status read_fields(struct reader *r, const struct place *at, json_t *value,
                                ProtobufCMessage *message)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
     uint64_t seen = 0;
 
-    /* jansson's iterators take no const object, but do not change it */
-    json_t *object = (json_t *)(uintptr_t)value;
-    for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
+    for (void *it = json_object_iter(value); it; it = json_object_iter_next(value, it)) {
         struct place inner = { at, json_object_iter_key(it) };
         const ProtobufCFieldDescriptor *field = find_field(type, inner.name);
         if (!field)
@@ -355,7 +349,7 @@ static enum status read_fields(struct reader *r, const struct place *at, const j
 
 /* Recursion follows the schema, which is not recursive. */
 static enum status read_message(struct reader *r, const struct place *at,
-                                const ProtobufCMessageDescriptor *type, const json_t *value,
+                                const ProtobufCMessageDescriptor *type, json_t *value,
                                 ProtobufCMessage **ret)
 {
     if (!json_is_object(value))
@@ -374,7 +368,7 @@ enum status codec_from_json(const char *text, size_t size, struct arena *arena,
 {
     struct reader r = { arena, err };
     struct place top = { NULL, "" };
-    ProtobufCMessage *message;
+    ProtobufCMessage *message = NULL;
     json_error_t where;
 
     if (size > MAX_TEXT)
@@ -385,6 +379,7 @@ enum status codec_from_json(const char *text, size_t size, struct arena *arena,
     TRY(read_message(&r, &top, &guildbus__v1__envelope__descriptor, root, &message));
 
     Guildbus__V1__Envelope *e = (Guildbus__V1__Envelope *)(void *)message;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): read_message has set it */
     if (e->body_case == GUILDBUS__V1__ENVELOPE__BODY__NOT_SET)
         return err_set(err, STATUS_INVALID, "no body: the envelope names no kind of message");
     *ret_envelope = e;

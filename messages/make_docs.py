@@ -33,7 +33,8 @@ are refused with status INVALID. An answer with `error` carries a status of base
 """
 
 PARAMETERS = {
-    "PART_GUILD": ["<part>", "<guild>"], "GUILD": ["<guild>"], "TOKEN": ["<pod>"], "SHARD": ["<shard>"],
+    "PART_GUILD": ["<part>", "<guild>"], "GUILD": ["<guild>"], "POD": ["<pod>"], "VERB": ["<verb>"],
+    "SHARD": ["<shard>"],
 }
 
 
@@ -55,11 +56,11 @@ def table(head, rows):
 # ---- subjects.def ----
 
 def subject_rows(text):
-    pattern = r'^SUBJECT\((\w+),\s*\w+,\s*(\w+),\s*((?:"[^"]*"|\s|PRI\w+)+),\s*"[^"]*",\s*"([^"]*)",\s*"([^"]*)",\s*"([^"]*)"\)'
-    for kind, parameters, spelled, body, kept, who in re.findall(pattern, text, re.M):
+    pattern = r'^SUBJECT\(\w+,\s*\w+,\s*(\w+),\s*((?:"[^"]*"|\s|PRI\w+)+),\s*"[^"]*",\s*"([^"]*)",\s*"([^"]*)",\s*"([^"]*)"\)'
+    for parameters, spelled, body, kept, who in re.findall(pattern, text, re.M):
         subject = re.sub(r'"|\s', "", spelled.replace("PRIu64", "u"))
         for hole in PARAMETERS[parameters]:
-            subject = re.sub(r"%u|%s", "<verb>" if kind == "COORDINATOR" else hole, subject, count=1)
+            subject = re.sub(r"%u|%s", hole, subject, count=1)
         yield f"`{subject}`", body, who, "–" if kept == "-" else kept
 
 

@@ -18,7 +18,7 @@ enum {
 };
 DEFINE_CLEANUP(char *, free)
 
-static const int64_t ns_per_s = INT64_C(1000000000);
+static const json_int_t ns_per_s = 1000000000;
 
 /* What one stream must look like. */
 struct plan {
@@ -86,10 +86,10 @@ static json_t *plan_json(const struct plan *p, int replicas)
         "{s:s, s:[s], s:s, s:s, s:s, s:I, s:i, s:i, s:b, s:b, s:b, s:I}", /* as STREAM.CREATE takes
                                                                              it */
         "name", p->name, "subjects", p->takes.text, "retention", "limits", "storage", "file",
-        "discard", p->is_bucket ? "new" : "old", "max_age", (json_int_t)(p->max_age_s * ns_per_s),
+        "discard", p->is_bucket ? "new" : "old", "max_age", p->max_age_s * ns_per_s,
         "max_msgs_per_subject", p->last_per_subject ? p->last_per_subject : -1, "num_replicas",
         replicas, "allow_direct", 1, "allow_rollup_hdrs", p->rollup, "deny_delete", p->is_bucket,
-        "duplicate_window", (json_int_t)(DEDUPE_SECONDS * ns_per_s));
+        "duplicate_window", DEDUPE_SECONDS * ns_per_s);
 
     if (*p->republishes.text)
         json_object_set_new(

@@ -226,9 +226,11 @@ void text_put_base64(struct text *text, const void *data, size_t size)
         uint32_t three = (uint32_t)p[i] << 16;
         three |= left > 1 ? (uint32_t)p[i + 1] << 8 : 0;
         three |= left > 2 ? p[i + 2] : 0;
-        char four[4] = { digits[three >> 18], digits[three >> 12 & 63],
-                         left > 1 ? digits[three >> 6 & 63] : '=',
-                         left > 2 ? digits[three & 63] : '=' };
+        char four[4] = { digits[three >> 18], digits[three >> 12 & 63], '=', '=' };
+        if (left > 1)
+            four[2] = digits[three >> 6 & 63];
+        if (left > 2)
+            four[3] = digits[three & 63];
         text_put(text, four, sizeof(four));
     }
 }

@@ -118,15 +118,14 @@ static bool is_single(const ProtobufCFieldDescriptor *field)
 static enum status check_message(struct level *level, const ProtobufCFieldDescriptor *field,
                                  const struct wire_field *got, struct err *err)
 {
+    if (got->type != WIRE_BYTES)
+        return refuse(level, field, err, "not a message");
     struct level inner = {
         .up = level,
         .type = field->descriptor,
         .wire = { got->data, got->data + got->size },
         .depth = level->depth + 1,
     };
-
-    if (got->type != WIRE_BYTES)
-        return refuse(level, field, err, "not a message");
     if (inner.depth > MAX_DEPTH)
         return refuse(level, field, err, "nested too deep");
     return check_level(&inner, err);

@@ -12,15 +12,19 @@
 
 enum { CALL_TIMEOUT_MS = 10 * 1000 };
 
-struct api {
+/* Its strings live as long as the process does. */
+static struct settings {
     const char *url, *token;
+} settings;
+
+struct api {
     struct http_client *http;
 };
 
 static const struct config_row rows[] = {
-    { "CONFIG_SERVICE_URL", CONFIG_URL, offsetof(struct api, url),
+    { "CONFIG_SERVICE_URL", CONFIG_URL, offsetof(struct settings, url),
       .fallback = "http://127.0.0.1:7080", .help = "where the coordinator is" },
-    { "COORDINATOR_TOKEN", CONFIG_STRING, offsetof(struct api, token), .secret = true,
+    { "COORDINATOR_TOKEN", CONFIG_STRING, offsetof(struct settings, token), .secret = true,
       .help = "allows reassign" },
 };
 
@@ -48,9 +52,9 @@ enum ctl_exit api_open(struct api **ret_api)
     struct err err = { 0 };
     enum ctl_exit code = CTL_DONE;
 
-    if (config_load(rows, ARRAY_LEN(rows), api, stderr) != STATUS_OK)
+    if (config_load(rows, ARRAY_LEN(rows), &settings, stderr) != STATUS_OK)
         code = CTL_USAGE;
-    else if (api->token && !is_header_text(api->token))
+    else if (settings.token && !is_header_text(settings.token))
         code =
             complain(CTL_USAGE, "COORDINATOR_TOKEN: must be printable characters without blanks");
     else if (http_client_new("guildbusctl/" GUILDBUS_VERSION, &api->http, &err) != STATUS_OK)
@@ -108,10 +112,10 @@ static enum ctl_exit call(struct api *api, struct http_call *c, const char *path
     json_t *answer = NULL;
     int http_code = 0;
 
-    size_t base = strlen(api->url);
-    while (base > 0 && api->url[base - 1] == '/')
+    size_t base = strlen(settings.url);
+    while (base > 0 && settings.url[base - 1] == '/')
         base--;
-    if ((size_t)snprintf(url, sizeof(url), "%.*s%s", (int)base, api->url, path) >= sizeof(url))
+    if ((size_t)snprintf(url, sizeof(url), "%.*s%s", (int)base, settings.url, path) >= sizeof(url))
         return complain(CTL_USAGE, "CONFIG_SERVICE_URL is too long");
     c->url = url;
     c->timeout_ms = CALL_TIMEOUT_MS;
@@ -147,8 +151,8 @@ enum ctl_exit api_post(struct api *api, const char *path, const json_t *body, js
     const char *headers[] = { "Content-Type: application/json", NULL, NULL };
     char *text = json_text(body);
 
-    if (api->token) {
-        if (snprintf(allowed, sizeof(allowed), "Authorization: Bearer %s", api->token) >=
+    if (settings.token) {
+        if (snprintf(allowed, sizeof(allowed), "Authorization: Bearer %s", settings.token) >=
             (int)sizeof(allowed)) {
             free(text);
             return complain(CTL_USAGE, "COORDINATOR_TOKEN is too long");

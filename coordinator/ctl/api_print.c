@@ -90,6 +90,15 @@ void print_rows(struct print_table *table, const json_t *rows, FILE *out)
         print_row(table, json_array_get(rows, i), out);
 }
 
+static void print_member(const char *key, size_t width, const json_t *value, FILE *out)
+{
+    char *text = cell_text(value);
+
+    print_cell(key, width, false, out);
+    print_cell(text ? text : "-", 0, true, out);
+    free(text);
+}
+
 void print_members(json_t *object, FILE *out)
 {
     size_t width = 0;
@@ -97,10 +106,5 @@ void print_members(json_t *object, FILE *out)
     json_t *value;
 
     json_object_foreach(object, key, value) widen(&width, key);
-    json_object_foreach(object, key, value)
-    {
-        CLEANUP(free) char *text = cell_text(value);
-        print_cell(key, width, false, out);
-        print_cell(text ? text : "-", 0, true, out);
-    }
+    json_object_foreach(object, key, value) print_member(key, width, value, out);
 }

@@ -145,7 +145,7 @@ static void on_message(void *ctx, uint64_t tag, const struct bus_in *in)
 
 static void test_what_is_stored_arrives_where_its_guild_listens(void **state)
 {
-    static const struct timespec pause = { 0, 1000 * 1000 };
+    static const struct timespec pause = { 0, 1000000 };
     static const uint64_t guild = UINT64_C(613425648685547541);
     struct fixture *f = *state;
     CLEANUP(mailbox_free) struct mailbox *box = NULL;
@@ -159,7 +159,8 @@ static void test_what_is_stored_arrives_where_its_guild_listens(void **state)
         .subject = s.text, .box = box, .on_message = on_message, .ctx = &feed
     };
     assert_int_equal(bus_subscribe(f->bus, &what, &feeds, NULL), STATUS_OK);
-    s = subject_tail(guild);
+    struct subject t = subject_tail(guild);
+    what.subject = t.text;
     what.ctx = &tail;
     assert_int_equal(bus_subscribe(f->bus, &what, &tails, NULL), STATUS_OK);
     assert_int_equal(bus_flush(f->bus, 5000, NULL), STATUS_OK);

@@ -104,9 +104,7 @@ static void test_the_pod_is_read_back(void **state UNUSED)
     assert_false(subject_pod("pod.a b.control", pod));
     assert_false(subject_pod("pod.a.other", pod));
     assert_false(subject_pod(subject_coordinator("claimed").text, pod));
-    memset(longest, 'x', sizeof(longest));
-    memcpy(longest, "pod.", 4);
-    memcpy(longest + sizeof(longest) - 9, ".control", 9);
+    (void)snprintf(longest, sizeof(longest), "pod.%0100d.control", 0);
     assert_false(subject_pod(longest, pod));
     assert_string_equal(pod, "gw_2-b");
 }
