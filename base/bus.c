@@ -41,7 +41,6 @@ struct bus {
     char inbox[128]; /* "<prefix>.<unique>." */
     pthread_t ticker;
     _Atomic bool closing;
-    _Atomic uint64_t dropped;
 
     /* guarded by mu */
     pthread_mutex_t mu;
@@ -49,14 +48,18 @@ struct bus {
     struct idmap *requests;
     struct pending *wheel[WHEEL_SLOTS];
     int64_t ticked_ms;
+    int ended; /* of libnats' two last callbacks: connection closed, inbox complete */
+    pthread_cond_t end;
 };
+
+static _Atomic uint64_t
+    dropped; /* of all connections: libnats' threads may outlive theirs by a moment */
 
 /* References: the caller's handle, libnats' closure until it says complete, each letter under way.
  */
 struct bus_sub {
     _Atomic int refs;
     _Atomic bool closed;
-    struct bus *bus;
     natsSubscription *nats;
     struct bus_subscription what;
 };
@@ -139,7 +142,7 @@ static void on_nats_message(natsConnection *nc UNUSED, natsSubscription *nats UN
     atomic_fetch_add(&sub->refs, 1);
     struct letter *l = &m->letter;
     if (mailbox_post(sub->what.box, &l) != STATUS_OK) {
-        atomic_fetch_add(&sub->bus->dropped, 1);
+        atomic_fetch_add(&dropped, 1);
         message_free(m);
     }
 }
@@ -160,7 +163,7 @@ enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what,
     struct bus_sub *sub = xcalloc(1, sizeof(*sub));
     natsStatus s;
 
-    *sub = (struct bus_sub){ .refs = 2, .bus = bus, .what = *what };
+    *sub = (struct bus_sub){ .refs = 2, .what = *what };
     sub->what.subject = sub->what.queue = NULL; /* borrowed for the call only */
     s = what->queue
             ? natsConnection_QueueSubscribe(&sub->nats, bus->nc, what->subject, what->queue,
@@ -444,6 +447,25 @@ static void on_nats_disconnected(natsConnection *nc UNUSED, void *closure)
         log_warn("nats_disconnected", "next=reconnecting wait_ms=%d", RECONNECT_WAIT_MS);
 }
 
+/* THREAD: libnats'. Its last word on this object. */
+static void one_ended(struct bus *bus)
+{
+    pthread_mutex_lock(&bus->mu);
+    bus->ended++;
+    pthread_cond_broadcast(&bus->end);
+    pthread_mutex_unlock(&bus->mu);
+}
+
+static void on_nats_closed(natsConnection *nc UNUSED, void *closure)
+{
+    one_ended(closure);
+}
+
+static void on_inbox_complete(void *closure)
+{
+    one_ended(closure);
+}
+
 static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
 {
     char url[256] = "";
@@ -455,10 +477,8 @@ static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
 static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
                           void *closure)
 {
-    struct bus *bus = closure;
-
     if (s == NATS_SLOW_CONSUMER)
-        atomic_fetch_add(&bus->dropped, 1);
+        atomic_fetch_add(&dropped, 1);
     log_warn("nats_error", "text=\"%s\"", natsStatus_GetText(s));
 }
 
@@ -477,6 +497,7 @@ static natsStatus set_options(natsOptions *o, const struct bus_config *config, s
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
     SET(natsOptions_SetSendAsap(o, true));
     SET(natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus));
+    SET(natsOptions_SetClosedCB(o, on_nats_closed, bus));
     SET(natsOptions_SetReconnectedCB(o, on_nats_reconnected, bus));
     SET(natsOptions_SetErrorHandler(o, on_nats_error, bus));
     if (config->inbox_prefix)
@@ -521,6 +542,8 @@ static enum status open_inbox(struct bus *bus, const struct bus_config *config, 
     s = natsConnection_Subscribe(&bus->inbox_sub, bus->nc, subject, on_nats_reply, bus);
     if (s == NATS_OK)
         s = natsSubscription_SetPendingLimits(bus->inbox_sub, -1, -1);
+    if (s == NATS_OK)
+        s = natsSubscription_SetOnCompleteCB(bus->inbox_sub, on_inbox_complete, bus);
     return s == NATS_OK ? STATUS_OK : nats_failed(s, subject, err);
 }
 
@@ -530,6 +553,7 @@ enum status bus_open(const struct bus_config *config, struct bus **ret_bus, stru
     natsOptions *o = NULL;
 
     pthread_mutex_init(&bus->mu, NULL);
+    pthread_cond_init(&bus->end, NULL);
     bus->requests = idmap_new();
     bus->ticked_ms = clock_now_ms();
     natsStatus s = natsOptions_Create(&o);
@@ -567,8 +591,13 @@ void bus_close(struct bus *bus)
         return;
     atomic_store(&bus->closing, true);
     pthread_join(bus->ticker, NULL);
-    natsSubscription_Destroy(bus->inbox_sub);
+    (void)natsSubscription_Unsubscribe(bus->inbox_sub);
     natsConnection_Close(bus->nc);
+    pthread_mutex_lock(&bus->mu);
+    while (bus->ended < 2)
+        pthread_cond_wait(&bus->end, &bus->mu);
+    pthread_mutex_unlock(&bus->mu);
+    natsSubscription_Destroy(bus->inbox_sub);
     natsConnection_Destroy(bus->nc);
     idmap_each(bus->requests, collect, &left);
     for (struct pending *next; left; left = next) {
@@ -576,6 +605,7 @@ void bus_close(struct bus *bus)
         finish(left, STATUS_UNAVAILABLE, NULL);
     }
     idmap_free(bus->requests);
+    pthread_cond_destroy(&bus->end);
     pthread_mutex_destroy(&bus->mu);
     free(bus);
 }
@@ -597,7 +627,7 @@ enum status bus_connected_url(struct bus *bus, char *ret_url, size_t size, struc
     return s == NATS_OK ? STATUS_OK : nats_failed(s, "connected url", err);
 }
 
-uint64_t bus_dropped(const struct bus *bus)
+uint64_t bus_dropped(void)
 {
-    return atomic_load(&bus->dropped);
+    return atomic_load(&dropped);
 }

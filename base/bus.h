@@ -107,6 +107,7 @@ enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int tim
 /* Waits until the server has seen all that was sent before. */
 enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
 
-uint64_t bus_dropped(const struct bus *bus);
+/* Messages dropped because a mailbox was full, on all connections of the process. */
+uint64_t bus_dropped(void);
 
 #endif
