@@ -475,7 +475,7 @@ static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
 }
 
 static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
-                          void *closure)
+                          void *closure UNUSED)
 {
     if (s == NATS_SLOW_CONSUMER)
         atomic_fetch_add(&dropped, 1);
