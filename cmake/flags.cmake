@@ -7,6 +7,7 @@ target_compile_options(project_flags INTERFACE
   -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion
   -Wno-sign-conversion -Wimplicit-fallthrough -Wswitch-enum -Wnull-dereference -Wdouble-promotion
   -fno-common -fstack-protector-strong
+  "SHELL:-include ${PROJECT_SOURCE_DIR}/base/banned.h"
   $<$<BOOL:${WERROR}>:-Werror>)
 if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   target_compile_options(project_flags INTERFACE -O2 -D_FORTIFY_SOURCE=2 -fPIE)
