@@ -9,7 +9,7 @@
 
 #include "base/json.h"
 
-enum { SUBJECT_SIZE_JS = 256, WRONG_LAST_SEQUENCE = 10071 };
+enum { SUBJECT_SIZE_JS = 256, WRONG_LAST_SEQUENCE = 10071, MESSAGE_TOO_LARGE = 10054 };
 
 static bool parse_u64(const char *text, uint64_t *ret)
 {
@@ -64,6 +64,7 @@ static enum status api_error(const json_t *error, struct err *err)
 {
     int64_t code = json_int(error, "code", 500), detail = json_int(error, "err_code", 0);
     enum status status = detail == WRONG_LAST_SEQUENCE ? STATUS_CONFLICT
+                         : detail == MESSAGE_TOO_LARGE ? STATUS_INVALID
                          : code == 404                 ? STATUS_NOT_FOUND
                                                        : STATUS_UNAVAILABLE;
     return err_set(err, status, "JetStream: %.120s (%" PRId64 ")", json_str(error, "description"),
@@ -109,7 +110,8 @@ enum status js_parse_ack(const struct bus_in *in, uint64_t *ret_seq, bool *ret_d
 {
     CLEANUP(json_decref) json_t *root = NULL;
 
-    TRY(json_parse(in->data, in->size, &root, err));
+    if (json_parse(in->data, in->size, &root, err) != STATUS_OK)
+        return err_set(err, STATUS_CORRUPT, "publish ack is not JSON");
     const json_t *error = json_object_get(root, "error");
     if (error)
         return api_error(error, err);

@@ -34,7 +34,7 @@ void js_get_last(struct bus *bus, const char *stream, const char *subject, struc
 enum status js_parse_last(const struct bus_in *in, struct arena *arena, struct js_message *ret,
                           struct err *err) MUST_CHECK;
 
-/* A publish's ack. CONFLICT: refused, the expected sequence was another. */
+/* A publish's ack. CONFLICT: refused, the expected sequence was another. INVALID: too large, for good. */
 enum status js_parse_ack(const struct bus_in *in, uint64_t *ret_seq, bool *ret_duplicate,
                          struct err *err) MUST_CHECK;
 

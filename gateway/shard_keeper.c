@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xmem.h"
+#include "gateway/js.h"
 #include "gateway/shard_record.h"
 #include "messages/streams.h"
 #include "messages/subjects.h"
@@ -52,12 +54,6 @@ static bool answered(struct shard_keeper *k)
     else if (!k->closed)
         return k->phase != RELEASED && k->phase != LOST;
     return false;
-}
-
-static void request(struct shard_keeper *k, const struct bus_out *out, bus_on_reply on_reply)
-{
-    k->under_way++;
-    bus_request(k->config.bus, out, REQUEST_MS, loop_mailbox(k->config.loop), on_reply, k, 0);
 }
 
 /* ---- taking it over ---- */
@@ -118,6 +114,25 @@ static void decide_check(struct shard_keeper *k)
     write_record(k);
 }
 
+static enum status read_stored(struct shard_keeper *k, const struct bus_in *in, struct err *err)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct js_message message;
+
+    k->stored = (struct shard_record){ .released = false };
+    k->revision = 0;
+    enum status status = js_parse_last(in, arena, &message, err);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    k->revision = message.seq;
+    if (shard_record_parse(message.data, message.size, &k->stored, err) != STATUS_OK)
+        log_warn("shard_record_unreadable", "shard=%u revision=%" PRIu64 " error=\"%s\"",
+                 k->config.shard, k->revision,
+                 err->text); /* somebody's hand: claimed without its session */
+    return STATUS_OK;
+}
+
 static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const struct bus_in *in)
 {
     struct shard_keeper *k = ctx;
@@ -125,13 +140,9 @@ static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const st
 
     if (!answered(k))
         return;
-    if (status == STATUS_OK) {
-        k->stored = (struct shard_record){ .released = false };
-        status = shard_record_read_stored(in->data, in->size, &k->stored, &k->revision, &err);
-    }
-    if (status == STATUS_CORRUPT) { /* somebody's hand: claimed without its session */
-        log_warn("shard_record_unreadable", "shard=%u error=\"%s\"", k->config.shard, err.text);
-    } else if (status != STATUS_OK) {
+    if (status == STATUS_OK)
+        status = read_stored(k, in, &err);
+    if (status != STATUS_OK) {
         log_warn("shard_record_unavailable", "shard=%u status=%s error=\"%s\"", k->config.shard,
                  status_name(status), err.text);
         loop_timer_start(k->timer, RETRY_MS);
@@ -145,14 +156,9 @@ static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const st
 
 static void read_record(struct shard_keeper *k)
 {
-    char body[SUBJECT_SIZE + 32];
-    struct subject key = subject_shard(k->config.shard);
-
-    (void)snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", key.text);
-    const struct bus_out out = { .subject = "$JS.API.STREAM.MSG.GET." STREAM_SHARDS,
-                                 .data = body,
-                                 .size = strlen(body) };
-    request(k, &out, on_read);
+    k->under_way++;
+    js_get_last(k->config.bus, STREAM_SHARDS, subject_shard(k->config.shard).text,
+                loop_mailbox(k->config.loop), on_read, k, 0);
 }
 
 /* ---- writing ---- */
@@ -185,11 +191,12 @@ static void on_written(void *ctx, uint64_t tag UNUSED, enum status status, const
 {
     struct shard_keeper *k = ctx;
     struct err err = { .code = status };
+    bool duplicate;
 
     if (!answered(k))
         return;
     if (status == STATUS_OK)
-        status = shard_record_read_ack(in->data, in->size, &k->revision, &err);
+        status = js_parse_ack(in, &k->revision, &duplicate, &err);
     if (status == STATUS_OK) {
         write_done(k);
     } else if (status == STATUS_CONFLICT) {
@@ -224,7 +231,8 @@ static void write_record(struct shard_keeper *k)
                                  .size = strlen(text),
                                  .headers = &expected,
                                  .header_count = 1 };
-    request(k, &out, on_written);
+    k->under_way++;
+    bus_request(k->config.bus, &out, REQUEST_MS, loop_mailbox(k->config.loop), on_written, k, 0);
 }
 
 void shard_keeper_save(struct shard_keeper *k, const struct shard_session *session)

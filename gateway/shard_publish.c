@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
+#include "gateway/js.h"
 #include "gateway/publish_window.h"
-#include "gateway/shard_record.h"
 #include "messages/codec.h"
 #include "messages/subjects.h"
 
@@ -108,13 +108,13 @@ static void retry_later(struct shard_publisher *p, enum status status, const str
     p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;
 }
 
-static void entry_stored(struct shard_publisher *p, struct window_entry *e, const struct bus_in *in)
+static void entry_stored(struct shard_publisher *p, struct window_entry *e, bool duplicate)
 {
     const struct parcel *parcel = (const void *)e->data;
 
     metric_observe_us(&latency, clock_now_us() - parcel->received_us);
     metric_add(&published, 1);
-    if (e->tries > 1 && memmem(in->data, in->size, "\"duplicate\"", 11))
+    if (duplicate)
         metric_add(&duplicates, 1);
     p->retry_ms = RETRY_MS;
     window_acked(p->window, e);
@@ -135,6 +135,7 @@ static void on_ack(void *ctx, uint64_t tag, enum status status, const struct bus
     struct shard_publisher *p = ctx;
     struct err err = { .code = status };
     uint64_t stream_seq;
+    bool duplicate = false;
 
     p->under_way--;
     if (p->closed) {
@@ -146,9 +147,9 @@ static void on_ack(void *ctx, uint64_t tag, enum status status, const struct bus
     if (!e)
         return;
     if (status == STATUS_OK)
-        status = shard_record_read_ack(in->data, in->size, &stream_seq, &err);
+        status = js_parse_ack(in, &stream_seq, &duplicate, &err);
     if (status == STATUS_OK)
-        entry_stored(p, e, in);
+        entry_stored(p, e, duplicate);
     else if (status == STATUS_INVALID)
         entry_refused(p, e, &err);
     else {

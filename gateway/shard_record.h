@@ -28,15 +28,4 @@ enum status shard_record_parse(const char *text, size_t size, struct shard_recor
 /* malloc'd. */
 char *shard_record_text(const struct shard_record *record);
 
-/* JetStream's answer to STREAM.MSG.GET for the record: *ret_revision 0: there is none. CORRUPT: it
- * is there but unreadable
- * (*ret_revision says where); UNAVAILABLE: JetStream could not say. */
-enum status shard_record_read_stored(const char *answer, size_t size,
-                                     struct shard_record *ret_record, uint64_t *ret_revision,
-                                     struct err *err) MUST_CHECK;
-/* JetStream's answer to a publish: its sequence. CONFLICT: the compare-and-set was refused.
- * INVALID: it will never be stored (too large). UNAVAILABLE: not stored, or not known. */
-enum status shard_record_read_ack(const char *answer, size_t size, uint64_t *ret_seq,
-                                  struct err *err) MUST_CHECK;
-
 #endif
