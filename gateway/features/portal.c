@@ -56,7 +56,8 @@ static Guildbus__V1__ActivityReply *days_new(struct unit *u, size_t count, int64
 {
     Guildbus__V1__ActivityReply *reply = arena_alloc(u->arena, sizeof(*reply));
     Guildbus__V1__ActivityDay *days = arena_alloc(u->arena, count * sizeof(*days));
-    Guildbus__V1__ActivityDay **list = arena_alloc(u->arena, count * sizeof(*list));
+    Guildbus__V1__ActivityDay **list =
+        arena_alloc(u->arena, count * sizeof(Guildbus__V1__ActivityDay *));
 
     if (!reply || !days || !list)
         return NULL;
@@ -203,7 +204,7 @@ enum status query_reports(struct unit *u, const Guildbus__V1__PortalRequest *req
     if (!reply)
         return too_large(err);
     guildbus__v1__reports_reply__init(reply);
-    reply->reports = arena_alloc(u->arena, limit * sizeof(*reply->reports));
+    reply->reports = arena_alloc(u->arena, limit * sizeof(Guildbus__V1__Report *));
     if (!reply->reports)
         return too_large(err);
     ret->reply_case = GUILDBUS__V1__PORTAL_REPLY__REPLY_REPORTS;

@@ -119,7 +119,7 @@ enum status settings_patch(struct unit *u, const char *patch_json, const char **
                            struct err *err)
 {
     CLEANUP(json_decref) json_t *all = NULL;
-    const char *text;
+    const char *text = "";
 
     TRY(load(u, &all, err));
     TRY(merge(all, patch_json, err));

@@ -193,8 +193,8 @@ static char *repeated(const char *piece, size_t times)
     size_t size = strlen(piece);
     char *text = xcalloc(times * size + 1, 1);
 
-    for (size_t i = 0; i < times; i++)
-        memcpy(text + i * size, piece, size);
+    for (size_t i = 0; i < times * size; i++)
+        text[i] = piece[i % size];
     return text;
 }
 

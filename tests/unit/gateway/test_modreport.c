@@ -143,6 +143,7 @@ static void test_fields_fit_discord(void **state UNUSED)
         add_report(&b, i, "2026-03-01T00:00:00.000Z", reason, "NULL, NULL");
     }
     const char *value = field(embed(&b, &root), "Reasons");
+    assert_non_null(value);
     size_t size = strlen(value), units = 0;
     for (const char *c = value; *c; c++)
         units += ((unsigned char)*c & 0xc0) != 0x80;

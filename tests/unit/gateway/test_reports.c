@@ -38,7 +38,7 @@ static const char *button(const char *report_id, const char *member)
 
 static uint64_t sent_minutes_ago(int minutes)
 {
-    return (uint64_t)(NOW_MS - minutes * 60000 - INT64_C(1420070400000)) << 22;
+    return (uint64_t)(NOW_MS - minutes * INT64_C(60000) - INT64_C(1420070400000)) << 22;
 }
 
 static void bench_setup(struct bench *b)
