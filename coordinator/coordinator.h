@@ -1,0 +1,47 @@
+/* coordinator.h - the thread that owns the store and takes every decision.
+ *
+ *   pods ──bus──▶ letters ─┐                                    ┌─▶ pod.<pod>.control (Own, Warm,
+ * Take, Drop) API  ──────▶ letters ─┴▶ coordinator thread ─▶ store ─▶ mirror ─┴─▶
+ * assignment.<guild>
+ *
+ * Any number of processes may run on one PostgreSQL; one leads. The others answer reads and wait.
+ *
+ * THREAD: start, stop: the loop's. coordinator_post, coordinator_is_ready: any. */
+#ifndef COORDINATOR_COORDINATOR_H
+#define COORDINATOR_COORDINATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "base/mailbox.h"
+#include "base/service.h"
+#include "base/status.h"
+
+struct coordinator_config {
+    const char *nats_url, *database_url, *data_dir, *api_bind, *token;
+    int64_t api_port, lease_ms, shard_count, max_moves, events_hours, nats_replicas;
+    struct service_config service;
+};
+
+struct coordinator;
+
+/* config lives as long as the coordinator. When start-up finds what waiting cannot heal (streams of
+ * another layout), the loop is stopped and coordinator_failed is true. */
+enum status coordinator_start(const struct coordinator_config *config, struct loop *loop,
+                              struct coordinator **ret_coordinator, struct err *err) MUST_CHECK;
+/* Lets another process lead and waits for the thread, which answers what had been asked. Once is
+ * enough. */
+void coordinator_leave(struct coordinator *c);
+/* Leaves, then frees. Calls that came too late are discarded. */
+void coordinator_stop(struct coordinator *c);
+
+/* NATS is connected and the store answers. */
+bool coordinator_is_ready(struct coordinator *c, const char **ret_why);
+/* The store is open, calls are answered. */
+bool coordinator_is_up(const struct coordinator *c);
+bool coordinator_failed(const struct coordinator *c);
+/* Its read gets the coordinator as the owner. BUSY: too many wait. */
+enum status coordinator_post(struct coordinator *c, struct letter **letter) MUST_CHECK;
+
+#endif

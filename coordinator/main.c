@@ -1,0 +1,102 @@
+/* guildbus-coordinator: decides which pod should own which guild and hold which shard. */
+#include <stddef.h>
+
+#include "base/http_server.h"
+#include "base/service.h"
+#include "coordinator/api.h"
+#include "coordinator/coordinator.h"
+
+#define ROW(field) offsetof(struct coordinator_config, field)
+
+static const struct config_row rows[] = {
+    { "NATS_URL", CONFIG_URL, ROW(nats_url), .fallback = "nats://127.0.0.1:4222",
+      .help = "where NATS is" },
+    { "DATABASE_URL", CONFIG_STRING, ROW(database_url), .secret = true,
+      .help = "PostgreSQL, for any number of replicas; unset: SQLite in DATA_DIR, for one" },
+    { "DATA_DIR", CONFIG_STRING, ROW(data_dir), .fallback = ".",
+      .help = "folder of coordinator.sqlite3" },
+    { "API_BIND", CONFIG_STRING, ROW(api_bind), .fallback = "127.0.0.1",
+      .help = "address of the HTTP API" },
+    { "API_PORT", CONFIG_PORT, ROW(api_port), .fallback = "7080",
+      .help = "port of the HTTP API; 0: any free port" },
+    { "COORDINATOR_TOKEN", CONFIG_STRING, ROW(token), .secret = true,
+      .help = "bearer token of what changes something; unset: such calls are refused" },
+    { "LEASE_MS", CONFIG_INT, ROW(lease_ms), .fallback = "4000", .min = 500, .max = 600000,
+      .help = "how long a pod may answer reads after its last heartbeat" },
+    { "SHARD_COUNT", CONFIG_INT, ROW(shard_count), .fallback = "0", .min = 0, .max = 65536,
+      .help = "Discord shards; 0: what Discord recommends to the first pod" },
+    { "MAX_MOVES", CONFIG_INT, ROW(max_moves), .fallback = "32", .min = 1, .max = 1000,
+      .help = "planned moves under way at once" },
+    { "EVENTS_HOURS", CONFIG_INT, ROW(events_hours), .fallback = "168", .min = 1, .max = 87600,
+      .help = "how long the stream of events keeps them, when it is made" },
+    { "NATS_REPLICAS", CONFIG_INT, ROW(nats_replicas), .fallback = "1", .min = 1, .max = 5,
+      .help = "copies of each stream, when it is made" },
+    SERVICE_CONFIG_ROWS(struct coordinator_config, service),
+};
+
+struct program {
+    struct coordinator_config config;
+    struct service service;
+    struct coordinator *coordinator;
+    struct http_server *api;
+    struct loop_timer *last_answers;
+};
+
+enum { LAST_ANSWERS_MS = 100 }; /* for what was answered while the thread stopped */
+
+static bool is_ready(void *ctx, const char **ret_why)
+{
+    struct program *p = ctx;
+
+    if (p->coordinator)
+        return coordinator_is_ready(p->coordinator, ret_why);
+    *ret_why = "starting";
+    return false;
+}
+
+static void on_last_answers(void *ctx)
+{
+    struct program *p = ctx;
+
+    loop_stop(p->service.loop);
+}
+
+static void on_stop(void *ctx)
+{
+    struct program *p = ctx;
+
+    http_server_close(p->api);
+    coordinator_leave(p->coordinator);
+    loop_timer_start(p->last_answers, LAST_ANSWERS_MS);
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p;
+    struct err err = { 0 };
+
+    p.service = (struct service){
+        .program = "guildbus-coordinator",
+        .purpose = "decides which pod owns which guild and holds which shard",
+        .rows = rows,
+        .row_count = sizeof(rows) / sizeof(rows[0]),
+        .config = &p.config,
+        .common = &p.config.service,
+        .on_stop = on_stop,
+        .is_ready = is_ready,
+        .ctx = &p,
+    };
+    service_start(&p.service, argc, argv);
+    p.last_answers = loop_timer_new(p.service.loop, on_last_answers, &p);
+    if (coordinator_start(&p.config, p.service.loop, &p.coordinator, &err) != STATUS_OK)
+        service_fail("starting the coordinator", &err);
+    if (api_start(&p.config, p.coordinator, p.service.loop, &p.api, &err) != STATUS_OK)
+        service_fail("starting the API", &err);
+    loop_run(p.service.loop);
+
+    bool failed = coordinator_failed(p.coordinator);
+    coordinator_stop(p.coordinator);
+    loop_timer_free(p.last_answers);
+    service_stop(&p.service);
+    return failed;
+}

@@ -1,0 +1,269 @@
+#include "coordinator/mirror.h"
+
+#include <string.h>
+
+#include "base/xmem.h"
+
+struct mirror *mirror_new(void)
+{
+    struct mirror *m = xcalloc(1, sizeof(*m));
+
+    m->guilds = idmap_new();
+    m->moves = idmap_new();
+    list_init(&m->open_moves);
+    list_init(&m->fresh);
+    list_init(&m->claiming);
+    list_init(&m->unassigned);
+    list_init(&m->publish);
+    return m;
+}
+
+static void free_value(void *ctx UNUSED, uint64_t id UNUSED, void *value)
+{
+    free(value);
+}
+
+void mirror_free(struct mirror *m)
+{
+    if (!m)
+        return;
+    idmap_each(m->guilds, free_value, NULL);
+    idmap_each(m->moves, free_value, NULL);
+    idmap_free(m->guilds);
+    idmap_free(m->moves);
+    for (size_t i = 0; i < m->pod_count; i++)
+        free(m->pods[i]);
+    free(m->pods);
+    free(m->shards);
+    free(m);
+}
+
+/* ---- pods ---- */
+
+/* Where the pod is, or would be put. */
+static size_t pod_place(const struct mirror *m, const char *pod, bool *ret_found)
+{
+    size_t low = 0, high = m->pod_count;
+
+    *ret_found = false;
+    while (low < high && !*ret_found) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(pod, m->pods[middle]->row.pod);
+        *ret_found = order == 0;
+        if (order == 0)
+            low = middle;
+        else if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+struct mirror_pod *mirror_pod(const struct mirror *m, const char *pod)
+{
+    bool found;
+    size_t at = pod_place(m, pod, &found);
+
+    return found ? m->pods[at] : NULL;
+}
+
+struct mirror_pod *mirror_put_pod(struct mirror *m, const struct pod_row *row)
+{
+    bool found;
+    size_t at = pod_place(m, row->pod, &found);
+
+    if (!found) {
+        if (m->pod_count == m->pod_room) {
+            m->pod_room = m->pod_room ? m->pod_room * 2 : 16;
+            m->pods = xrealloc(m->pods, m->pod_room * sizeof(m->pods[0]));
+        }
+        memmove(m->pods + at + 1, m->pods + at, (m->pod_count - at) * sizeof(m->pods[0]));
+        m->pods[at] = xcalloc(1, sizeof(*m->pods[at]));
+        list_init(&m->pods[at]->guilds);
+        m->pod_count++;
+    }
+    struct mirror_pod *pod = m->pods[at];
+    pod->row = *row;
+    pod->may_hold_stale = true;
+    return pod;
+}
+
+void mirror_forget_pod(struct mirror *m, const char *name)
+{
+    bool found;
+    size_t at = pod_place(m, name, &found);
+
+    if (!found || m->pods[at]->assigned)
+        return;
+    free(m->pods[at]);
+    m->pod_count--;
+    memmove(m->pods + at, m->pods + at + 1, (m->pod_count - at) * sizeof(m->pods[0]));
+}
+
+void mirror_mark_stale(struct mirror_pod *pod)
+{
+    for (struct link *l = pod->guilds.next; l != &pod->guilds; l = l->next)
+        CONTAINER_OF(l, struct mirror_guild, of_pod)->row.incarnation = 0;
+    pod->may_hold_stale = true;
+}
+
+/* ---- guilds ---- */
+
+struct mirror_guild *mirror_guild(const struct mirror *m, uint64_t guild_id)
+{
+    return idmap_get(m->guilds, guild_id);
+}
+
+static void assign_pod(struct mirror *m, struct mirror_guild *g)
+{
+    struct mirror_pod *pod = *g->row.pod ? mirror_pod(m, g->row.pod) : NULL;
+
+    if (*g->row.pod && !pod) {
+        /* A pod that the table of pods does not know is dead: its guilds fail over. */
+        struct pod_row unknown = { .status = POD_OFFLINE, .capacity = DEFAULT_CAPACITY };
+        text_copy(unknown.pod, sizeof(unknown.pod), g->row.pod);
+        pod = mirror_put_pod(m, &unknown);
+    }
+    if (g->pod == pod)
+        return;
+    if (g->pod)
+        g->pod->assigned--;
+    link_remove(&g->of_pod);
+    g->pod = pod;
+    if (!pod)
+        return;
+    pod->assigned++;
+    list_append(&pod->guilds, &g->of_pod);
+}
+
+static void queue_guild(struct mirror *m, struct mirror_guild *g, bool authorised)
+{
+    if (g->row.state == GUILD_UNASSIGNED)
+        list_append(&m->unassigned, &g->wait);
+    else if (g->row.state != GUILD_CLAIMING)
+        link_remove(&g->wait);
+    else if (authorised)
+        list_append(&m->fresh, &g->wait);
+    if (authorised) {
+        g->own_in_flight = false;
+        g->own_tries = 0;
+        g->next_own_ms = 0;
+    }
+}
+
+void mirror_put_guild(struct mirror *m, const struct guild_row *row)
+{
+    struct mirror_guild *g = mirror_guild(m, row->guild_id);
+    bool is_new = !g;
+
+    if (is_new) {
+        g = xcalloc(1, sizeof(*g));
+        idmap_put(m->guilds, row->guild_id, g);
+    }
+    bool authorised = is_new || g->row.epoch != row->epoch || g->row.state == GUILD_UNASSIGNED;
+    bool was_owned = !is_new && (g->row.state == GUILD_OWNED || g->row.state == GUILD_MOVING);
+    g->row = *row;
+    assign_pod(m, g);
+    queue_guild(m, g, authorised);
+    if (row->state == GUILD_OWNED && !is_new && (authorised || !was_owned)) {
+        g->next_publish_ms = 0;
+        list_append(&m->publish, &g->publish);
+    }
+    if (row->state == GUILD_OWNED)
+        g->prefer[0] = '\0';
+    if (g->pod && g->pod->row.incarnation != row->incarnation)
+        g->pod->may_hold_stale = true;
+}
+
+/* ---- moves ---- */
+
+struct mirror_move *mirror_move(const struct mirror *m, uint64_t move_id)
+{
+    return idmap_get(m->moves, move_id);
+}
+
+void mirror_put_move(struct mirror *m, const struct move_row *row, int64_t now_ms)
+{
+    struct mirror_move *move = mirror_move(m, row->id);
+    struct mirror_guild *g = mirror_guild(m, row->guild_id);
+
+    if (!move) {
+        move = xcalloc(1, sizeof(*move));
+        idmap_put(m->moves, row->id, move);
+        list_append(&m->open_moves, &move->all);
+        move->entered_ms = now_ms;
+        if (g)
+            g->move = move;
+    } else if (move->row.state != row->state) {
+        move->entered_ms = now_ms;
+        move->next_order_ms = 0;
+    }
+    move->row = *row;
+}
+
+void mirror_close_move(struct mirror *m, struct mirror_move *move)
+{
+    struct mirror_guild *g = mirror_guild(m, move->row.guild_id);
+
+    if (g && g->move == move)
+        g->move = NULL;
+    link_remove(&move->all);
+    idmap_remove(m->moves, move->row.id);
+    free(move);
+}
+
+size_t mirror_moves_running(const struct mirror *m)
+{
+    size_t running = 0;
+
+    for (const struct link *l = m->open_moves.next; l != &m->open_moves; l = l->next) {
+        const struct mirror_move *move =
+            (const struct mirror_move *)((const char *)l - offsetof(struct mirror_move, all));
+        running += move_state_is_open(move->row.state) && move->row.state != MOVE_STATE_WISHED;
+    }
+    return running;
+}
+
+/* ---- shards ---- */
+
+void mirror_count_shards(struct mirror *m)
+{
+    for (size_t i = 0; i < m->pod_count; i++)
+        m->pods[i]->shards = 0;
+    for (uint32_t i = 0; i < m->shard_count; i++) {
+        struct mirror_pod *pod = mirror_pod(m, m->shards[i]);
+        if (pod)
+            pod->shards++;
+    }
+}
+
+void mirror_set_shard_count(struct mirror *m, uint32_t count)
+{
+    if (count) {
+        m->shards = xrealloc(m->shards, count * sizeof(m->shards[0]));
+        for (uint32_t i = m->shard_count; i < count; i++)
+            m->shards[i][0] = '\0';
+    }
+    m->shard_count = count;
+    mirror_count_shards(m);
+}
+
+void mirror_put_shard(struct mirror *m, const struct shard_row *row)
+{
+    if (row->shard >= m->shard_count)
+        return;
+    text_copy(m->shards[row->shard], POD_ID_SIZE, row->pod);
+}
+
+void mirror_apply(struct mirror *m, const struct plan *plan, int64_t now_ms)
+{
+    for (size_t i = 0; i < plan->guild_count; i++)
+        mirror_put_guild(m, &plan->guilds[i]);
+    for (size_t i = 0; i < plan->move_count; i++)
+        mirror_put_move(m, &plan->moves[i], now_ms);
+    for (size_t i = 0; i < plan->shard_count; i++)
+        mirror_put_shard(m, &plan->shards[i]);
+    if (plan->shard_count)
+        mirror_count_shards(m);
+}

@@ -1,0 +1,158 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/xmem.h"
+#include "coordinator/state.h"
+
+enum {
+    IDENTIFY_MS = 5000, /* Discord: one IDENTIFY per bucket and 5 s */
+    MOST_BUCKETS = 4096,
+    WAIT_FOR_HOLDER_MS = 1000,
+};
+
+static enum status set_count(struct coordinator *c, uint32_t count, const char *why,
+                             struct err *err)
+{
+    TRY(store_set_meta(c->store, "shard_count", count, err));
+    TRY(store_cut_shards(c->store, count, err));
+    mirror_set_shard_count(c->mirror, count);
+    log_info("shard_count", "count=%u from=%s", count, why);
+    c->shards_changed = true;
+    return STATUS_OK;
+}
+
+static void on_shard(void *ctx, const struct shard_row *row)
+{
+    struct coordinator *c = ctx;
+
+    mirror_put_shard(c->mirror, row);
+}
+
+enum status shards_load(struct coordinator *c, struct err *err)
+{
+    uint64_t stored = 0;
+
+    TRY(store_meta(c->store, "shard_count", &stored, err));
+    if (stored && stored <= MOST_SHARDS)
+        mirror_set_shard_count(c->mirror, (uint32_t)stored);
+    TRY(store_shards(c->store, on_shard, c, err));
+    mirror_count_shards(c->mirror);
+    c->shards_changed = true;
+    if (c->config->shard_count && (uint64_t)c->config->shard_count != stored)
+        TRY(set_count(c, (uint32_t)c->config->shard_count, "SHARD_COUNT", err));
+    return STATUS_OK;
+}
+
+enum status shards_recommended(struct coordinator *c, uint32_t count, struct err *err)
+{
+    return set_count(c, count, "recommended_shards", err);
+}
+
+/* A shard stays where it is unless its holder is gone, or drains and somebody else can hold it. */
+static bool wants_holder(const struct coordinator *c, const char *holder, const struct place *place)
+{
+    const struct mirror_pod *pod = *holder ? mirror_pod(c->mirror, holder) : NULL;
+
+    if (!pod || pod->row.status == POD_OFFLINE)
+        return true;
+    if (pod->row.status != POD_DRAINING)
+        return false;
+    for (size_t i = 0; i < place->count; i++) {
+        if (place->pods[i].takes)
+            return true;
+    }
+    return false;
+}
+
+static enum status place_all(struct coordinator *c, struct place *place, struct err *err)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < c->mirror->shard_count; i++) {
+        const char *holder = c->mirror->shards[i];
+        struct shard_row row = { .shard = i };
+        if (!wants_holder(c, holder, place))
+            continue;
+        const struct place_pod *pod = place_shard(place, NULL);
+        if (pod)
+            text_copy(row.pod, sizeof(row.pod), pod->id);
+        else
+            all = false;
+        if (!strcmp(row.pod, holder))
+            continue;
+        log_info("shard_assigned", "shard=%u from=%s to=%s", i, *holder ? holder : "-",
+                 *row.pod ? row.pod : "-");
+        plan_shard(&c->plan, &row);
+        if (c->plan.shard_count == PLAN_GUILDS)
+            TRY(commit(c, err));
+    }
+    TRY(commit(c, err));
+    c->shards_changed = !all;
+    return STATUS_OK;
+}
+
+enum status shards_place(struct coordinator *c, struct err *err)
+{
+    if (!c->shards_changed || !c->mirror->shard_count)
+        return STATUS_OK;
+    struct place place = place_of(c);
+    CLEANUP(xfree) struct place_pod *owned = place.pods;
+
+    (void)owned;
+    return place_all(c, &place, err);
+}
+
+/* ---- IDENTIFY ---- */
+
+static void answer_identify(struct coordinator *c, struct caller *caller, int64_t wait_ms,
+                            const char *why)
+{
+    Guildbus__V1__IdentifyReply reply;
+    Guildbus__V1__Envelope e;
+    char text[128];
+
+    guildbus__v1__identify_reply__init(&reply);
+    guildbus__v1__envelope__init(&e);
+    text_copy(text, sizeof(text), why);
+    reply.granted = wait_ms == 0;
+    reply.wait_ms = (uint32_t)wait_ms;
+    reply.text = text;
+    e.body_case = GUILDBUS__V1__ENVELOPE__BODY_IDENTIFY_REPLY;
+    e.identify_reply = &reply;
+    answer(c, caller, &e);
+}
+
+/* The shard is another living pod's. */
+static bool is_held_elsewhere(const struct coordinator *c, uint32_t shard, const char *pod)
+{
+    if (shard >= c->mirror->shard_count)
+        return false;
+    const char *holder = c->mirror->shards[shard];
+    return *holder && strcmp(holder, pod) != 0 && pod_is_alive(c, mirror_pod(c->mirror, holder));
+}
+
+enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyRequest *r,
+                            struct caller *caller, struct err *err)
+{
+    uint32_t concurrency = !r->max_concurrency                 ? 1
+                           : r->max_concurrency > MOST_BUCKETS ? MOST_BUCKETS
+                                                               : r->max_concurrency;
+    struct err refused = { 0 };
+    int64_t wait_ms = 0;
+
+    if (!pod_id_is_valid(r->pod)) {
+        refused.code = err_set(&refused, STATUS_INVALID, "pod must be 1 to 64 of A-Z a-z 0-9 _ -");
+        answer_err(c, caller, &refused);
+        return STATUS_OK;
+    }
+    if (is_held_elsewhere(c, r->shard, r->pod)) {
+        answer_identify(c, caller, WAIT_FOR_HOLDER_MS, "the shard is assigned to another pod");
+        return STATUS_OK;
+    }
+    TRY(store_identify(c->store, r->shard % concurrency, IDENTIFY_MS, &wait_ms, err));
+    log_info("identify", "pod=%s shard=%u bucket=%u wait_ms=%" PRId64, r->pod, r->shard,
+             r->shard % concurrency, wait_ms);
+    answer_identify(c, caller, wait_ms, wait_ms ? "its bucket was used less than 5 s ago" : "");
+    return STATUS_OK;
+}

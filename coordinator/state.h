@@ -1,0 +1,172 @@
+/* state.h - the coordinator thread's state, shared by the files that make up its work.
+ *
+ *   coordinator.c  the thread, leading, the order of one turn      requests.c  bus messages in,
+ * answers out pods.c         registration, leases, who is dead               guilds.c    placement,
+ * claims, failover handoffs.c     planned moves (steps: move.c)                   orders.c    what
+ * is sent until it took effect shards.c       shards and IDENTIFY grants api.c, api_answers.c HTTP
+ *
+ * A function that writes returns the store's status; anything but OK travels up to the turn, which
+ * steps down.
+ *
+ * THREAD: the coordinator's. */
+#ifndef COORDINATOR_STATE_H
+#define COORDINATOR_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/bus.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/mirror.h"
+#include "coordinator/move.h"
+#include "coordinator/store.h"
+#include "messages/guildbus.pb-c.h"
+
+enum {
+    TURN_MS = 100,  /* heartbeats of this long share one transaction */
+    GRACE_MS = 500, /* after a lease's end, for clocks and rounding */
+    ORDER_TIMEOUT_MS = 2000,
+    ORDERS_IN_FLIGHT = 256,
+    MOST_PODS = 10000,
+    MOST_GUILDS = 4000000,
+    MOST_SHARDS = 65536,
+};
+
+/* Who waits for an answer. */
+struct caller {
+    char *reply; /* NULL: nobody */
+    bool json;
+};
+
+/* Requests whose writes share a transaction. */
+struct beat {
+    struct caller caller;
+    struct pod_row row;
+    bool renewed;
+};
+struct claim {
+    struct caller caller;
+    uint64_t guild_id, epoch, incarnation, pause_us;
+    char pod[POD_ID_SIZE];
+    struct err refused; /* code OK: not refused */
+};
+struct report {
+    struct caller caller;
+    uint64_t move_id;
+    char pod[POD_ID_SIZE];
+    Guildbus__V1__MoveStep step;
+};
+
+struct coordinator {
+    const struct coordinator_config *config;
+    struct loop *loop;
+    struct mailbox *box;
+    pthread_t thread;
+    _Atomic bool stopping, failed, up, bus_ok, store_ok;
+    bool has_left; /* the loop's: the thread was joined */
+
+    /* the thread's own from here on */
+    struct bus *bus;
+    struct bus_sub *subs[8];
+    struct store *store;
+    bool leads;
+    int64_t next_lead_ms, next_turn_ms, next_forget_ms;
+
+    /* while it leads */
+    struct mirror *mirror;
+    struct plan plan; /* empty between two uses */
+    uint64_t last_move_id;
+    int64_t db_ahead_ms; /* the database's clock less the monotonic one */
+    int64_t listening_since_ms;
+    bool held, unfrozen, shards_changed;
+    int64_t next_warning_ms;
+    struct beat *beats;
+    struct claim *claims;
+    struct report *reports;
+    size_t beat_count, beat_room, claim_count, claim_room, report_count, report_room;
+    size_t in_flight;
+};
+
+/* ---- coordinator.c ---- */
+
+/* Stores c->plan, takes it over into the mirror, empties it. */
+enum status commit(struct coordinator *c, struct err *err) MUST_CHECK;
+/* Gives up leading; another process, or this one a second later, begins from what is stored. */
+void step_down(struct coordinator *c, const struct err *err);
+int64_t db_now_ms(const struct coordinator *c);
+
+/* ---- requests.c ---- */
+
+enum status requests_subscribe(struct coordinator *c, struct err *err) MUST_CHECK;
+void requests_unsubscribe(struct coordinator *c);
+/* Answers and frees *caller. */
+void answer(struct coordinator *c, struct caller *caller, const Guildbus__V1__Envelope *envelope);
+void answer_ok(struct coordinator *c, struct caller *caller);
+void answer_err(struct coordinator *c, struct caller *caller, const struct err *err);
+
+/* ---- pods.c ---- */
+
+enum status pods_register(struct coordinator *c, const Guildbus__V1__Register *r,
+                          struct caller *caller, struct err *err) MUST_CHECK;
+enum status pods_leave(struct coordinator *c, const Guildbus__V1__Leave *l, struct caller *caller,
+                       struct err *err) MUST_CHECK;
+void pods_heard(struct coordinator *c, const Guildbus__V1__Heartbeat *h, struct caller *caller);
+enum status pods_renew(struct coordinator *c, struct err *err) MUST_CHECK;
+enum status pods_expire(struct coordinator *c, struct err *err) MUST_CHECK;
+void pods_unfreeze(struct coordinator *c);
+enum status pods_forget(struct coordinator *c, struct err *err) MUST_CHECK;
+/* Its lease runs, as far as is known here. */
+bool pod_is_alive(const struct coordinator *c, const struct mirror_pod *pod);
+/* And it is not draining. */
+bool pod_takes(const struct coordinator *c, const struct mirror_pod *pod);
+/* All pods for place_*; free with free(place.pods). */
+struct place place_of(const struct coordinator *c);
+
+/* ---- guilds.c ---- */
+
+enum status guilds_seen(struct coordinator *c, const Guildbus__V1__GuildsSeen *seen,
+                        struct caller *caller, struct err *err) MUST_CHECK;
+void guilds_claimed(struct coordinator *c, const Guildbus__V1__Claimed *claimed,
+                    struct caller *caller);
+/* All that the claims say, in one transaction, then their answers. */
+enum status guilds_settle(struct coordinator *c, struct err *err) MUST_CHECK;
+/* Gives guilds without a living owner to somebody. */
+enum status guilds_place(struct coordinator *c, struct err *err) MUST_CHECK;
+/* The pod says that the guild's log knows epochs up to this one. */
+enum status guild_catch_up(struct coordinator *c, struct mirror_guild *g, uint64_t epoch,
+                           struct err *err) MUST_CHECK;
+
+/* ---- handoffs.c ---- */
+
+struct claim_fact {
+    uint64_t incarnation, pause_us;
+};
+/* Plans what the event leads to. */
+void handoff_step(struct coordinator *c, struct mirror_move *move, enum move_event event,
+                  const struct claim_fact *fact);
+void handoffs_reported(struct coordinator *c, const Guildbus__V1__MoveReport *report,
+                       struct caller *caller);
+enum status handoffs_settle(struct coordinator *c, struct err *err) MUST_CHECK;
+/* Time passes: steps of all moves, new moves for draining pods. */
+enum status handoffs_turn(struct coordinator *c, struct err *err) MUST_CHECK;
+/* Sends what is due, forgets what ended. */
+void handoffs_send(struct coordinator *c);
+/* An operator's wish. NOT_FOUND, CONFLICT: said in refused, and nothing was stored. */
+enum status handoff_wish(struct coordinator *c, uint64_t guild_id, const char *pod,
+                         uint64_t *ret_move_id, struct err *refused, struct err *err) MUST_CHECK;
+
+/* ---- orders.c ---- */
+
+void orders_send(struct coordinator *c, bool whole_turn);
+void order_move(struct coordinator *c, struct mirror_move *move, enum move_order what);
+
+/* ---- shards.c ---- */
+
+/* From the setting or the store. */
+enum status shards_load(struct coordinator *c, struct err *err) MUST_CHECK;
+enum status shards_recommended(struct coordinator *c, uint32_t count, struct err *err) MUST_CHECK;
+enum status shards_place(struct coordinator *c, struct err *err) MUST_CHECK;
+enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyRequest *r,
+                            struct caller *caller, struct err *err) MUST_CHECK;
+
+#endif
