@@ -40,7 +40,11 @@ static void print_help(const struct service *s)
 
 static void load_config(struct service *s)
 {
-    if (config_load(s->rows, s->row_count, s->config, stderr) == STATUS_OK)
+    bool good = config_load(s->rows, s->row_count, s->config, stderr) == STATUS_OK;
+
+    if (s->check && !s->check(s->config, stderr))
+        good = false;
+    if (good)
         return;
     fprintf(stderr, "%s: settings are wrong, see above; %s --help lists them\n", s->program,
             s->program);

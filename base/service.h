@@ -45,7 +45,10 @@ struct service {
     const struct config_row *rows;
     size_t row_count;
     void *config;
-    struct service_config *common;                     /* inside config */
+    struct service_config *common; /* inside config */
+    /* What no single row can say: a line for each that is wrong, as config_load writes them, and
+     * false. Rows that failed are at their zero. NULL: nothing to say. */
+    bool (*check)(const void *config, FILE *errors);
     void (*on_stop)(void *ctx);                        /* NULL: loop_stop */
     bool (*is_ready)(void *ctx, const char **ret_why); /* NULL: always */
     void *ctx;

@@ -77,3 +77,11 @@ void asset_get(struct visit *v)
     else
         visit_respond(v, 200, a->type, a->data, a->size);
 }
+
+void asset_favicon(struct visit *v)
+{
+    const struct asset *icon = asset_find(asset_path("icon.svg") + strlen("/assets/"));
+
+    http_answer_header(v->x, "cache-control", "public, max-age=86400");
+    visit_respond(v, 200, icon->type, icon->data, icon->size);
+}

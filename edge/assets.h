@@ -22,5 +22,7 @@ const struct asset *asset_find(const char *file);
 
 struct visit;
 void asset_get(struct visit *v);
+/* For browsers that look there by themselves. */
+void asset_favicon(struct visit *v);
 
 #endif

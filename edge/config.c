@@ -46,6 +46,17 @@ static bool complain(FILE *errors, const char *line)
     return false;
 }
 
+/* http(s)://host[:port], at most a slash behind it: the pages' links begin at the root. */
+static bool is_site(const char *url)
+{
+    const char *host = strncmp(url, "http://", 7) == 0    ? url + 7
+                       : strncmp(url, "https://", 8) == 0 ? url + 8
+                                                          : "";
+    size_t size = strcspn(host, "/?#@");
+
+    return size > 0 && (!host[size] || strcmp(host + size, "/") == 0);
+}
+
 bool edge_config_check(const void *config, FILE *errors)
 {
     const struct edge_config *c = config;
@@ -64,9 +75,9 @@ bool edge_config_check(const void *config, FILE *errors)
     if (c->client_secret && !c->session_secret)
         good = complain(errors, "SESSION_SECRET: is not set: the portal needs it beside "
                                 "DISCORD_CLIENT_SECRET");
-    if (c->portal_url && strncmp(c->portal_url, "http://", 7) != 0 &&
-        strncmp(c->portal_url, "https://", 8) != 0)
-        good = complain(errors, "PORTAL_URL: is no web address: give http(s)://host[:port]");
+    if (c->portal_url && !is_site(c->portal_url))
+        good = complain(errors,
+                        "PORTAL_URL: is no web address: give http(s)://host[:port] and no path");
     return good;
 }
 

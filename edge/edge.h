@@ -42,8 +42,9 @@ struct edge {
     struct session_keys keys;
     struct oauth_client oauth;
     struct visitors *visitors;
-    const char *portal_url; /* without a trailing slash */
-    size_t visits;          /* in flight */
+    const char *portal_url;    /* without a trailing slash */
+    const char *portal_origin; /* as browsers write it */
+    size_t visits;             /* in flight */
     bool stopping;
 };
 

@@ -226,7 +226,7 @@ bool login_is_own_form(struct visit *v)
 
     if (site && strcmp(site, "same-origin") != 0)
         return false;
-    if (origin && strcmp(origin, v->edge->portal_url) != 0)
+    if (origin && strcmp(origin, v->edge->portal_origin) != 0)
         return false;
     return session_csrf_fits(&v->edge->keys, &v->session, http_form(v->x, "csrf"));
 }

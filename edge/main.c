@@ -11,12 +11,13 @@
 #include "base/xmem.h"
 #include "edge/edge.h"
 
-enum { DRAIN_MS = 3000, DRAIN_LOOK_MS = 20, EXIT_USAGE = 2 };
+enum { DRAIN_MS = 3000, DRAIN_LOOK_MS = 20 };
 
 struct program {
     struct service service;
     struct edge_config config;
     struct edge edge;
+    struct arena *arena; /* texts that live as long as the program */
     struct loop_timer *drain;
     int64_t drain_until_ms;
 };
@@ -82,22 +83,22 @@ static void start_portal(struct program *p)
 {
     struct edge *edge = &p->edge;
     const char *url = p->config.portal_url;
-    char *own =
-        url ? xstrdup(url) : xasprintf("http://127.0.0.1:%d", http_server_port(edge->server));
 
-    for (size_t size = strlen(own); size > 0 && own[size - 1] == '/';)
-        own[--size] = '\0';
-    edge->portal_url = own;
-    edge->has_portal = edge_has_portal(&p->config);
-    if (!edge->has_portal) {
+    if (!edge_has_portal(&p->config)) {
         log_info("portal_off", "why=%s",
                  LOG_QUOTE("DISCORD_CLIENT_SECRET and SESSION_SECRET are not set"));
         return;
     }
-    session_keys_init(&edge->keys, p->config.session_secret, strncmp(own, "https://", 8) == 0);
+    p->arena = arena_new(0);
+    if (!url)
+        url = arena_printf(p->arena, "http://127.0.0.1:%d", http_server_port(edge->server));
+    edge->has_portal = true;
+    edge->portal_url = url_origin(url, p->arena);
+    edge->portal_origin = url_browser_origin(url, p->arena);
+    session_keys_init(&edge->keys, p->config.session_secret, strncmp(url, "https://", 8) == 0);
     edge->oauth =
         (struct oauth_client){ p->config.api_url, p->config.application_id, p->config.client_secret,
-                               xasprintf("%s/oauth/callback", own) };
+                               arena_printf(p->arena, "%s/oauth/callback", edge->portal_url) };
     edge->visitors = visitors_new(edge->loop, edge->http, p->config.api_url);
 }
 
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
     static struct program p = { .service = { .program = "guildbus-edge",
                                              .purpose = "interaction webhooks and the web portal",
                                              .rows = edge_config_rows,
+                                             .check = edge_config_check,
                                              .on_stop = on_stop,
                                              .is_ready = is_ready } };
 
@@ -157,8 +159,6 @@ int main(int argc, char **argv)
     p.service.common = &p.config.service;
     p.service.ctx = &p;
     service_start(&p.service, argc, argv);
-    if (!edge_config_check(&p.config, stderr))
-        return EXIT_USAGE;
     open_bus(&p);
     if (p.edge.bus) {
         start(&p);
@@ -171,5 +171,6 @@ int main(int argc, char **argv)
     loop_timer_free(p.drain);
     service_stop(&p.service);
     sign_key_free(p.edge.public_key);
+    arena_free(p.arena);
     return 0;
 }

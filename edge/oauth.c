@@ -17,6 +17,22 @@ char *url_origin(const char *url, struct arena *a)
     return arena_printf(a, "%.*s", (int)length, url);
 }
 
+char *url_browser_origin(const char *url, struct arena *a)
+{
+    char *origin = url_origin(url, a);
+    const char *usual;
+
+    if (!origin)
+        return NULL;
+    for (char *c = origin; *c; c++)
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+    usual = strncmp(origin, "https:", 6) == 0 ? ":443" : ":80";
+    size_t size = strlen(origin), tail = strlen(usual);
+    if (size > tail && strcmp(origin + size - tail, usual) == 0)
+        origin[size - tail] = '\0';
+    return origin;
+}
+
 /* PKCE S256 (RFC 7636, 4.2). */
 static char *challenge_of(const char *verifier, struct arena *a)
 {

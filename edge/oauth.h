@@ -27,6 +27,8 @@ char *oauth_revoke_form(const struct oauth_client *c, const char *token, struct 
     MUST_CHECK;
 /* scheme://host[:port] of a URL. */
 char *url_origin(const char *url, struct arena *a) MUST_CHECK;
+/* The same as a browser writes it in Origin: lower case, without the scheme's usual port. */
+char *url_browser_origin(const char *url, struct arena *a) MUST_CHECK;
 
 struct oauth_token {
     const char *token; /* from the arena */

@@ -4,7 +4,7 @@
 
 /* In the SVG's own units; it scales with the page. */
 enum { WIDTH = 720, HEIGHT = 220, LEFT = 52, TOP = 12, PLOT_WIDTH = 656, PLOT_HEIGHT = 172 };
-enum { GRID_LINES = 4 };
+enum { GRID_LINES = 5 }; /* each top from 5 on divides by it */
 
 uint64_t plot_axis_top(uint64_t value)
 {
@@ -31,16 +31,16 @@ static uint64_t greatest(const struct plot *plot)
 
 static void add_grid(struct html *h, uint64_t top)
 {
-    for (int i = 0; i <= GRID_LINES; i++) {
+    for (unsigned i = 0; i <= GRID_LINES; i++) {
         double y = TOP + PLOT_HEIGHT - (double)PLOT_HEIGHT * i / GRID_LINES;
-        double value = (double)top * i / GRID_LINES;
+        bool is_labelled = top % GRID_LINES == 0 || i % GRID_LINES == 0;
         html_add(h, "<line class=\"grid\" x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/>", LEFT, y,
                  LEFT + PLOT_WIDTH, y);
-        if (top >= GRID_LINES || i % GRID_LINES == 0)
+        if (is_labelled)
             html_add(h,
                      "<text class=\"axis\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%" PRIu64
                      "</text>",
-                     LEFT - 6, y + 4, (uint64_t)value);
+                     LEFT - 6, y + 4, i == GRID_LINES ? top : top / GRID_LINES * i);
     }
 }
 

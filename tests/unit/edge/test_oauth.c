@@ -34,6 +34,12 @@ static void test_origins(void **state UNUSED)
     assert_string_equal(url_origin("http://127.0.0.1:8123/api/v10", a), "http://127.0.0.1:8123");
     assert_string_equal(url_origin("https://discord.com", a), "https://discord.com");
     assert_string_equal(url_origin("https://h?x=/", a), "https://h");
+    assert_string_equal(url_browser_origin("https://Portal.Example:443/", a),
+                        "https://portal.example");
+    assert_string_equal(url_browser_origin("http://portal.example:80", a), "http://portal.example");
+    assert_string_equal(url_browser_origin("https://portal.example:80", a),
+                        "https://portal.example:80");
+    assert_string_equal(url_browser_origin("http://127.0.0.1:8080", a), "http://127.0.0.1:8080");
 }
 
 static void test_form_values_are_encoded(void **state UNUSED)

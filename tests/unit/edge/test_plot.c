@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "edge/plot.h"
@@ -56,6 +57,25 @@ static void test_each_day_has_a_bar_that_says_its_number(void **state UNUSED)
     html_release(&h);
 }
 
+static void test_the_axis_is_labelled_with_whole_numbers(void **state UNUSED)
+{
+    const struct plot_day high[] = { { "2026-11-23", 30 } }, low[] = { { "2026-11-23", 2 } };
+    struct html h = { 0 };
+    const char *svg = drawn(&h, &(struct plot){ "t", "d", "messages", high, 1 });
+
+    for (int i = 0; i <= 5; i++) {
+        char label[16];
+        snprintf(label, sizeof(label), ">%d</text>", i * 10);
+        assert_int_equal(count_of(svg, label), 1);
+    }
+    html_release(&h);
+
+    struct html other = { 0 };
+    svg = drawn(&other, &(struct plot){ "t", "d", "messages", low, 1 });
+    assert_int_equal(count_of(svg, "text-anchor=\"end\""), 2); /* 0 and 2, nothing between */
+    html_release(&other);
+}
+
 static void test_no_days_still_make_a_figure(void **state UNUSED)
 {
     struct html h = { 0 };
@@ -97,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_axis_ends_at_a_round_number),
         cmocka_unit_test(test_each_day_has_a_bar_that_says_its_number),
+        cmocka_unit_test(test_the_axis_is_labelled_with_whole_numbers),
         cmocka_unit_test(test_no_days_still_make_a_figure),
         cmocka_unit_test(test_hostile_labels_stay_text),
         cmocka_unit_test(test_a_year_of_great_numbers_fits),
