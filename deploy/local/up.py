@@ -141,7 +141,7 @@ def stop_traffic(cluster):
     sim = cluster.processes.get("sim")
     if sim and sim.is_alive():
         try:
-            http_json("DELETE", cluster.sim_admin + "/traffic")
+            http_json("POST", cluster.sim_admin + "/traffic/stop")
         except OSError:
             pass  # it is about to be stopped anyway
 

@@ -180,7 +180,6 @@ class Cluster:
             "SIM_SHARDS": self.options.shards, "SIM_TOKEN": self.secret("discord_token"),
             "SIM_APPLICATION_ID": SIM_APPLICATION_ID,
             "SIM_CLIENT_SECRET": self.secret("discord_client_secret"),
-            "SIM_INTERACTIONS_URL": self.interactions_url,
         }, "plays Discord")
         wait_for("the simulator listens", lambda: _whole_json(port_file), START_S, [p])
         told = _whole_json(port_file)
@@ -222,6 +221,11 @@ class Cluster:
     def _await_ready(self):
         for name in [*self.pods, "edge"]:
             self._await(name)
+        if not self.options.discord:
+            url = {"url": self.interactions_url}
+            status, answer = http_json("PUT", self.sim_admin + "/interactions-url", url)
+            if status != 200:
+                raise StartError(f"the simulator does not accept {self.interactions_url}: {status} {answer}")
 
     def wait_until_owned(self, timeout_s=120):
         """Every guild of the simulator has an owner."""
@@ -246,20 +250,18 @@ class Cluster:
 
     def assignments(self):
         """{guild: pod}"""
-        found, after = {}, 0
+        found, after = {}, ""
         while True:
-            _, answer = http_json("GET", f"{self.coordinator_url}/guild-assignments?limit=200&after={after}")
-            rows = answer if isinstance(answer, list) else answer.get("guild_assignments", [])
-            for row in rows:
-                found[int(row["guild_id"])] = row["pod_id"]
-            if len(rows) < 200:
+            _, page = http_json("GET", f"{self.coordinator_url}/guild-assignments?limit=1000{after}")
+            found.update({int(row["guild_id"]): row["pod_id"] for row in page["assignments"] if row["pod_id"]})
+            if page["next"] is None:
                 return found
-            after = rows[-1]["guild_id"]
+            after = f"&after={page['next']}"
 
     def reassign(self, guild, pod):
         """(HTTP status, answer) of POST /reassign-guild"""
         return http_json("POST", self.coordinator_url + "/reassign-guild",
-                         {"guild_id": str(guild), "target_pod": pod},
+                         {"guild_id": str(guild), "pod_id": pod},
                          {"Authorization": "Bearer " + self.secret("coordinator_token")})
 
     def metrics(self, name):

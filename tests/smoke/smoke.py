@@ -56,7 +56,7 @@ def run(cluster, args):
     cluster.wait_until_owned()
     say(f"{args.guilds} guilds are owned")
     guilds = sorted(cluster.assignments())
-    save_settings(cluster, guilds[0])
+    save_settings(cluster)
     movers = Movers(cluster, guilds, args.moves)
     start_traffic(cluster, traffic_of(args))
     movers.start()
@@ -67,7 +67,7 @@ def run(cluster, args):
     for failure in movers.failures:
         say(f"a handoff failed: {failure}")
     say("every stored event is applied" if wait_until_applied(cluster) else "not every stored event was applied")
-    portal = check_portal(cluster, guilds)
+    portal = check_portal(cluster)
     say("the portal answers as it should" if portal["ok"] else f"the portal: {portal['why']}")
     lines = record(cluster)
     (cluster.run_dir / "record.ndjson").write_text("\n".join(lines))

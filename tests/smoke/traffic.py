@@ -58,4 +58,4 @@ def traffic_report(cluster):
 
 def record(cluster):
     """The lines of what was sent."""
-    return http_request("GET", cluster.sim_admin + "/record", timeout_s=300)[2].splitlines()
+    return http_request("GET", cluster.sim_admin + "/record?kind=event", timeout_s=300)[2].splitlines()
