@@ -45,7 +45,7 @@ const char *asset_path(const char *name)
     for (int i = 0; i < ASSET_COUNT; i++)
         if (strcmp(assets[i].name, name) == 0)
             return assets[i].path;
-    must(!"an asset");
+    must(false && "an asset");
     return "";
 }
 

@@ -128,7 +128,7 @@ static const char *put_conversion(struct html *h, const char *at, va_list *args)
         put(h, text, (size_t)n);
         return at + length;
     }
-    must(!"a conversion that html_add knows");
+    must(false && "a conversion that html_add knows");
     return at + 1;
 }
 

@@ -74,10 +74,12 @@ static void on_overview(void *ctx, enum status status, const Guildbus__V1__Porta
 
 static void ask_overview(struct list *l, struct guild_row *row)
 {
-    Guildbus__V1__OverviewQuery overview = GUILDBUS__V1__OVERVIEW_QUERY__INIT;
-    Guildbus__V1__PortalRequest request = GUILDBUS__V1__PORTAL_REQUEST__INIT;
+    Guildbus__V1__OverviewQuery overview;
+    Guildbus__V1__PortalRequest request;
     struct list_item *item = arena_alloc(l->v->arena, sizeof(*item));
 
+    guildbus__v1__overview_query__init(&overview);
+    guildbus__v1__portal_request__init(&request);
     request.query_case = GUILDBUS__V1__PORTAL_REQUEST__QUERY_OVERVIEW;
     request.overview = &overview;
     if (item)
@@ -220,12 +222,16 @@ static void ask_part(struct guild_view *g, const Guildbus__V1__PortalRequest *re
 
 void portal_guild(struct visit *v)
 {
-    Guildbus__V1__OverviewQuery overview = GUILDBUS__V1__OVERVIEW_QUERY__INIT;
-    Guildbus__V1__ActivityQuery activity = GUILDBUS__V1__ACTIVITY_QUERY__INIT;
-    Guildbus__V1__ReportsQuery reports = GUILDBUS__V1__REPORTS_QUERY__INIT;
-    Guildbus__V1__PortalRequest request = GUILDBUS__V1__PORTAL_REQUEST__INIT;
+    Guildbus__V1__OverviewQuery overview;
+    Guildbus__V1__ActivityQuery activity;
+    Guildbus__V1__ReportsQuery reports;
+    Guildbus__V1__PortalRequest request;
     struct guild_view *g = arena_alloc(v->arena, sizeof(*g));
 
+    guildbus__v1__overview_query__init(&overview);
+    guildbus__v1__activity_query__init(&activity);
+    guildbus__v1__reports_query__init(&reports);
+    guildbus__v1__portal_request__init(&request);
     if (!g) {
         visit_fail(v, STATUS_INTERNAL);
         return;
@@ -282,8 +288,8 @@ static void on_activity(void *ctx, enum status status, const Guildbus__V1__Porta
 
 void portal_activity(struct visit *v)
 {
-    Guildbus__V1__ActivityQuery activity = GUILDBUS__V1__ACTIVITY_QUERY__INIT;
-    Guildbus__V1__PortalRequest request = GUILDBUS__V1__PORTAL_REQUEST__INIT;
+    Guildbus__V1__ActivityQuery activity;
+    Guildbus__V1__PortalRequest request;
     const struct query q = { .guild_id = v->guild->guild_id,
                              .ask = &request,
                              .want = GUILDBUS__V1__PORTAL_REPLY__REPLY_ACTIVITY,
@@ -291,6 +297,8 @@ void portal_activity(struct visit *v)
                              .on_done = on_activity,
                              .ctx = v };
 
+    guildbus__v1__activity_query__init(&activity);
+    guildbus__v1__portal_request__init(&request);
     activity.days = days_wanted(v);
     request.query_case = GUILDBUS__V1__PORTAL_REQUEST__QUERY_ACTIVITY;
     request.activity = &activity;

@@ -53,7 +53,7 @@ bool query_start(struct visit *v, const struct query *q)
 {
     struct question *a = arena_alloc(v->arena, sizeof(*a));
     Guildbus__V1__PortalRequest request = *q->ask;
-    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
+    Guildbus__V1__Envelope e;
     int64_t end_ms = clock_now_ms() + q->timeout_ms;
     struct ask_call call = { .retry = { .repeat_ms = v->edge->config->repeat_ms,
                                         .repeat_until_ms = end_ms,
@@ -62,6 +62,7 @@ bool query_start(struct visit *v, const struct query *q)
                              .on_end = on_end,
                              .ctx = a };
 
+    guildbus__v1__envelope__init(&e);
     request.guild_id = q->guild_id;
     request.actor_id = v->session.user_id;
     request.actor_name = (char *)(uintptr_t)v->session.name;

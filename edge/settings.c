@@ -97,8 +97,8 @@ static void on_settings(void *ctx, enum status status, const Guildbus__V1__Porta
 
 void portal_settings(struct visit *v)
 {
-    Guildbus__V1__SettingsQuery settings = GUILDBUS__V1__SETTINGS_QUERY__INIT;
-    Guildbus__V1__PortalRequest request = GUILDBUS__V1__PORTAL_REQUEST__INIT;
+    Guildbus__V1__SettingsQuery settings;
+    Guildbus__V1__PortalRequest request;
     const struct query q = { .guild_id = v->guild->guild_id,
                              .ask = &request,
                              .want = GUILDBUS__V1__PORTAL_REPLY__REPLY_SETTINGS,
@@ -106,6 +106,8 @@ void portal_settings(struct visit *v)
                              .on_done = on_settings,
                              .ctx = v };
 
+    guildbus__v1__settings_query__init(&settings);
+    guildbus__v1__portal_request__init(&request);
     request.query_case = GUILDBUS__V1__PORTAL_REQUEST__QUERY_SETTINGS;
     request.settings = &settings;
     if (!query_start(v, &q))
@@ -132,8 +134,8 @@ static void on_saved(void *ctx, enum status status, const Guildbus__V1__PortalRe
 
 static void start_saving(struct visit *v, const struct settings_page *page)
 {
-    Guildbus__V1__SettingsChange change = GUILDBUS__V1__SETTINGS_CHANGE__INIT;
-    Guildbus__V1__PortalRequest request = GUILDBUS__V1__PORTAL_REQUEST__INIT;
+    Guildbus__V1__SettingsChange change;
+    Guildbus__V1__PortalRequest request;
     const struct query q = { .guild_id = v->guild->guild_id,
                              .ask = &request,
                              .want = GUILDBUS__V1__PORTAL_REPLY__REPLY_SETTINGS,
@@ -141,6 +143,8 @@ static void start_saving(struct visit *v, const struct settings_page *page)
                              .on_done = on_saved,
                              .ctx = v };
 
+    guildbus__v1__settings_change__init(&change);
+    guildbus__v1__portal_request__init(&request);
     change.patch_json = settings_patch(page, v->arena);
     request.request_id = (char *)(uintptr_t)page->request_id;
     request.query_case = GUILDBUS__V1__PORTAL_REQUEST__QUERY_CHANGE_SETTINGS;

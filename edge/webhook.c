@@ -165,8 +165,8 @@ static char *body_text(struct visit *v)
 
 static bool start_ask(struct flight *f)
 {
-    Guildbus__V1__Interaction body = GUILDBUS__V1__INTERACTION__INIT;
-    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
+    Guildbus__V1__Interaction body;
+    Guildbus__V1__Envelope e;
     struct ask_call call = {
         .retry = { .repeat_ms = f->v->edge->config->repeat_ms,
                    .repeat_until_ms = f->defer.defer_at_ms,
@@ -176,6 +176,8 @@ static bool start_ask(struct flight *f)
         .ctx = f,
     };
 
+    guildbus__v1__interaction__init(&body);
+    guildbus__v1__envelope__init(&e);
     body.id = f->head.id;
     body.guild_id = f->head.guild_id;
     body.payload_json = body_text(f->v);
@@ -217,8 +219,8 @@ static void on_store_silent(void *ctx, enum status why UNUSED)
 static void start_store(struct flight *f)
 {
     static char type[] = "INTERACTION_CREATE", session[] = "deferred";
-    Guildbus__V1__Event body = GUILDBUS__V1__EVENT__INIT;
-    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
+    Guildbus__V1__Event body;
+    Guildbus__V1__Envelope e;
     struct ask_call call = {
         .retry = { .repeat_ms = STORE_REPEAT_MS,
                    .repeat_until_ms = f->defer.last_ms,
@@ -228,6 +230,8 @@ static void start_store(struct flight *f)
         .ctx = f,
     };
 
+    guildbus__v1__event__init(&body);
+    guildbus__v1__envelope__init(&e);
     body.guild_id = f->head.guild_id;
     body.type = type;
     body.session = session;

@@ -94,9 +94,11 @@ static inline void answer(const struct bus_in *in, Guildbus__V1__Envelope *e)
 /* True: the request was answered with an error, or is not to be answered. */
 static inline bool owner_declines(const struct bus_in *in)
 {
-    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
-    Guildbus__V1__Error error = GUILDBUS__V1__ERROR__INIT;
+    Guildbus__V1__Envelope e;
+    Guildbus__V1__Error error;
 
+    guildbus__v1__envelope__init(&e);
+    guildbus__v1__error__init(&error);
     if (world.is_silent)
         return true;
     if (world.refuse == STATUS_OK || world.refuse_times == 0)
@@ -113,10 +115,12 @@ static inline bool owner_declines(const struct bus_in *in)
 static inline void on_interaction(void *ctx UNUSED, uint64_t tag UNUSED, const struct bus_in *in)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(0);
-    Guildbus__V1__Envelope *e, out = GUILDBUS__V1__ENVELOPE__INIT;
-    Guildbus__V1__InteractionReply reply = GUILDBUS__V1__INTERACTION_REPLY__INIT;
+    Guildbus__V1__Envelope *e, out;
+    Guildbus__V1__InteractionReply reply;
     static char callback[] = "{\"type\":4,\"data\":{\"content\":\"from the owner\"}}";
 
+    guildbus__v1__envelope__init(&out);
+    guildbus__v1__interaction_reply__init(&reply);
     world_lock();
     assert_int_equal(codec_decode(in->data, in->size, a, &e, NULL), STATUS_OK);
     assert_int_equal(e->body_case, GUILDBUS__V1__ENVELOPE__BODY_INTERACTION);
@@ -138,11 +142,13 @@ static inline void answer_activity(const struct bus_in *in, Guildbus__V1__Envelo
                                    Guildbus__V1__PortalReply *reply)
 {
     static char first[] = "2026-11-22", second[] = "2026-11-23";
-    Guildbus__V1__ActivityReply activity = GUILDBUS__V1__ACTIVITY_REPLY__INIT;
-    Guildbus__V1__ActivityDay a = GUILDBUS__V1__ACTIVITY_DAY__INIT,
-                              b = GUILDBUS__V1__ACTIVITY_DAY__INIT;
+    Guildbus__V1__ActivityReply activity;
+    Guildbus__V1__ActivityDay a, b;
     Guildbus__V1__ActivityDay *days[] = { &a, &b };
 
+    guildbus__v1__activity_reply__init(&activity);
+    guildbus__v1__activity_day__init(&a);
+    guildbus__v1__activity_day__init(&b);
     a.day = first;
     a.messages = 12;
     b.day = second;
@@ -158,10 +164,12 @@ static inline void answer_reports(const struct bus_in *in, Guildbus__V1__Envelop
                                   Guildbus__V1__PortalReply *reply)
 {
     static char hostile[] = "</td><script>alert(1)</script>", when[] = "2026-11-23T10:00:00.000Z";
-    Guildbus__V1__ReportsReply reports = GUILDBUS__V1__REPORTS_REPLY__INIT;
-    Guildbus__V1__Report report = GUILDBUS__V1__REPORT__INIT;
+    Guildbus__V1__ReportsReply reports;
+    Guildbus__V1__Report report;
     Guildbus__V1__Report *list[] = { &report };
 
+    guildbus__v1__reports_reply__init(&reports);
+    guildbus__v1__report__init(&report);
     report.reason = hostile;
     report.staff_id = 5;
     report.staff_username = hostile;
@@ -179,8 +187,9 @@ static inline void answer_settings(const struct bus_in *in, Guildbus__V1__Envelo
                                    Guildbus__V1__PortalReply *reply)
 {
     static char stored[] = "{\"modLog\":\"4711\",\"moderator\":\"42\"}";
-    Guildbus__V1__SettingsReply settings = GUILDBUS__V1__SETTINGS_REPLY__INIT;
+    Guildbus__V1__SettingsReply settings;
 
+    guildbus__v1__settings_reply__init(&settings);
     settings.settings_json = stored;
     reply->reply_case = GUILDBUS__V1__PORTAL_REPLY__REPLY_SETTINGS;
     reply->settings = &settings;
@@ -190,8 +199,9 @@ static inline void answer_settings(const struct bus_in *in, Guildbus__V1__Envelo
 static inline void answer_overview(const struct bus_in *in, Guildbus__V1__Envelope *out,
                                    Guildbus__V1__PortalReply *reply)
 {
-    Guildbus__V1__OverviewReply overview = GUILDBUS__V1__OVERVIEW_REPLY__INIT;
+    Guildbus__V1__OverviewReply overview;
 
+    guildbus__v1__overview_reply__init(&overview);
     overview.messages = 4242;
     overview.authors = 17;
     reply->reply_case = GUILDBUS__V1__PORTAL_REPLY__REPLY_OVERVIEW;
@@ -202,10 +212,12 @@ static inline void answer_overview(const struct bus_in *in, Guildbus__V1__Envelo
 static inline void on_portal(void *ctx UNUSED, uint64_t guild_id, const struct bus_in *in)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(0);
-    Guildbus__V1__Envelope *e, out = GUILDBUS__V1__ENVELOPE__INIT;
-    Guildbus__V1__PortalReply reply = GUILDBUS__V1__PORTAL_REPLY__INIT;
+    Guildbus__V1__Envelope *e, out;
+    Guildbus__V1__PortalReply reply;
     static char pod[] = "gw-0";
 
+    guildbus__v1__envelope__init(&out);
+    guildbus__v1__portal_reply__init(&reply);
     world_lock();
     assert_int_equal(codec_decode(in->data, in->size, a, &e, NULL), STATUS_OK);
     assert_int_equal(e->body_case, GUILDBUS__V1__ENVELOPE__BODY_PORTAL);
