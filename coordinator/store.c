@@ -162,6 +162,11 @@ void store_resign(struct store *store)
     store->backend->unlock(store->backend);
 }
 
+void store_unlock_for_test(struct store *store)
+{
+    store->backend->unlock(store->backend);
+}
+
 enum status store_now(struct store *store, int64_t *ret_ms, struct err *err)
 {
     return run(store, &(struct sql_run){ .id = SQL_NOW_MS, .on_row = on_number, .ctx = ret_ms },

@@ -37,6 +37,8 @@ const char *store_kind(const struct store *store); /* "postgresql" or "sqlite" *
 enum status store_lead(struct store *store, bool *ret_leads, struct err *err) MUST_CHECK;
 /* Lets another process lead. */
 void store_resign(struct store *store);
+/* Only the lock goes, as when a connection breaks: this process still believes that it leads. */
+void store_unlock_for_test(struct store *store);
 
 /* The database's clock, ms since 1970. */
 enum status store_now(struct store *store, int64_t *ret_ms, struct err *err) MUST_CHECK;
