@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "messages/subjects.h"
@@ -14,6 +15,8 @@ enum {
     DEDUPE_SECONDS = 120,
     NOT_FOUND = 10059, /* nats-server's errors.json: JSStreamNotFoundErr */
     NAME_IN_USE = 10058,
+    SUBJECTS_OVERLAP = 10065, /* with a stream that is being made, the same one perhaps */
+    ATTEMPTS = 10,
     LOWEST_REPLICATED = 2 * 1000000 + 10 * 1000 + 23,
 };
 DEFINE_CLEANUP(char *, free)
@@ -155,6 +158,8 @@ static enum status check_existing(const struct plan *p, const json_t *answer, st
     return STATUS_OK;
 }
 
+/* OK as well when another program was faster; err says then what the server said, and the next look
+ * shows. */
 static enum status create(struct bus *bus, const struct plan *p, int replicas, bool *ret_raced,
                           struct err *err)
 {
@@ -163,26 +168,42 @@ static enum status create(struct bus *bus, const struct plan *p, int replicas, b
 
     TRY(api_call(bus, "CREATE", p->name, config, &answer, err));
     int64_t error = error_of(answer);
-    *ret_raced = error == NAME_IN_USE;
-    return error && !*ret_raced ? api_refused(p, answer, err) : STATUS_OK;
+    enum status status = error ? api_refused(p, answer, err) : STATUS_OK;
+    *ret_raced = error == NAME_IN_USE || error == SUBJECTS_OVERLAP;
+    return *ret_raced ? STATUS_OK : status;
+}
+
+/* Whether it exists and is right. */
+static enum status look(struct bus *bus, const struct plan *p, bool *ret_exists, struct err *err)
+{
+    CLEANUP(json_decref) json_t *answer = NULL;
+
+    TRY(api_call(bus, "INFO", p->name, NULL, &answer, err));
+    int64_t error = error_of(answer);
+    *ret_exists = !error;
+    if (!error)
+        return check_existing(p, answer, err);
+    return error == NOT_FOUND ? STATUS_OK : api_refused(p, answer, err);
 }
 
 static enum status ensure(struct bus *bus, const struct plan *p, int replicas, struct err *err)
 {
-    bool raced = true;
+    static const struct timespec pause = { 0, 50000000 };
+    struct err refused = { 0 };
 
-    for (int attempt = 0; attempt < 2 && raced; attempt++) {
-        CLEANUP(json_decref) json_t *answer = NULL;
-        TRY(api_call(bus, "INFO", p->name, NULL, &answer, err));
-        int64_t error = error_of(answer);
-        if (!error)
-            return check_existing(p, answer, err);
-        if (error != NOT_FOUND)
-            return api_refused(p, answer, err);
-        TRY(create(bus, p, replicas, &raced, err)); /* raced: look at what another one made */
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        bool exists, raced;
+        TRY(look(bus, p, &exists, err));
+        if (exists)
+            return STATUS_OK;
+        enum status status = create(bus, p, replicas, &raced, &refused);
+        if (status != STATUS_OK)
+            return err_set(err, status, "%s", refused.text);
+        if (!raced)
+            return STATUS_OK;
+        (void)nanosleep(&pause, NULL); /* the server refuses before it shows the other one's */
     }
-    return raced ? err_set(err, STATUS_CONFLICT, "stream %s: others create and delete it", p->name)
-                 : STATUS_OK;
+    return err_set(err, refused.code, "%s", refused.text);
 }
 
 static enum status check_config(struct bus *bus, const struct streams_config *config,

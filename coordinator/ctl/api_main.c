@@ -121,7 +121,7 @@ struct guild_list {
     struct print_table table;
     int64_t left; /* rows still wanted */
     uint64_t after;
-    bool is_first, is_done;
+    bool has_after, is_first, is_done;
 };
 
 static void print_elements(struct guild_list *list, const json_t *rows)
@@ -136,11 +136,12 @@ static void print_elements(struct guild_list *list, const json_t *rows)
 static enum ctl_exit show_page(struct guild_list *list)
 {
     int64_t limit = list->left < PAGE ? list->left : PAGE;
-    char path[96];
+    char path[96], after[32] = "";
     json_t *answer = NULL;
 
-    (void)snprintf(path, sizeof(path), "/guild-assignments?limit=%" PRId64 "&after=%" PRIu64, limit,
-                   list->after);
+    if (list->has_after) /* guild 0 is before none, so the first page names none */
+        (void)snprintf(after, sizeof(after), "&after=%" PRIu64, list->after);
+    (void)snprintf(path, sizeof(path), "/guild-assignments?limit=%" PRId64 "%s", limit, after);
     enum ctl_exit code = api_get(list->request->api, path, &answer);
     if (code != CTL_DONE)
         return code;
@@ -150,11 +151,12 @@ static enum ctl_exit show_page(struct guild_list *list)
         print_elements(list, rows);
     else
         print_rows(&list->table, rows, stdout);
-    uint64_t last = count ? json_id(json_array_get(rows, count - 1), "guild_id") : 0;
     list->left -= (int64_t)count;
     /* a server that does not go forward would keep us here for ever */
-    list->is_done = (int64_t)count < limit || list->left <= 0 || last <= list->after;
-    list->after = last;
+    uint64_t next = json_id(answer, "next");
+    list->is_done = next <= list->after || list->left <= 0;
+    list->after = next;
+    list->has_after = true;
     json_decref(answer);
     return CTL_DONE;
 }
@@ -175,6 +177,7 @@ static enum ctl_exit on_guilds(const struct request *r)
         .table = { .columns = columns },
         .left = r->limit < 0 ? INT64_MAX : r->limit,
         .after = r->after,
+        .has_after = r->after != 0,
         .is_first = true,
     };
     enum ctl_exit code = CTL_DONE;

@@ -15,7 +15,8 @@ def assignment(n):
             "assigned_at": "2026-11-23T08:30:00.000Z", "last_heartbeat": "2026-11-23T08:31:00.000Z"}
 
 
-ASSIGNMENTS = [assignment(n) for n in range(2345)]
+# direct messages are guild 0
+ASSIGNMENTS = [dict(assignment(0), guild_id="0")] + [assignment(n) for n in range(2344)]
 POD = {"pod_id": "gw-1", "status": "active", "guild_count": 7, "capacity": 100, "load": 3, "last_heartbeat": "x",
        "lease_ms_left": 3900, "version": "0.1.0", "schema": 4, "shards": [0, 2]}
 STATUS = {"version": "0.1.0", "storage": "sqlite", "guilds": 7, "guilds_owned": 6, "pods_active": 1, "moves_open": 0,
@@ -49,8 +50,9 @@ class Coordinator(http.server.BaseHTTPRequestHandler):
         elif url.path == "/pod-health":
             self.answer(200, {"pods": [POD, {"pod_id": "evil\u001b[2J"}]})
         elif url.path == "/guild-assignments":
-            rows = [a for a in ASSIGNMENTS if int(a["guild_id"]) > query["after"]]
-            self.answer(200, {"assignments": rows[:query["limit"]]})
+            rows = [a for a in ASSIGNMENTS if int(a["guild_id"]) > query.get("after", -1)]
+            page = rows[:query["limit"]]
+            self.answer(200, {"assignments": page, "next": page[-1]["guild_id"] if len(rows) > len(page) else None})
         elif url.path == "/moves":
             self.answer(200, {"moves": [MOVE] * query["limit"]})
         elif url.path == "/moves/41":
