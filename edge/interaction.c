@@ -31,6 +31,9 @@ enum status interaction_parse(const char *body, size_t size, struct interaction_
 {
     CLEANUP(json_decref) json_t *root = NULL;
 
+    /* jansson 2.14 drops a NUL behind a number; the body travels on as a C string. */
+    if (memchr(body, '\0', size))
+        return err_set(err, STATUS_INVALID, "a NUL is no JSON");
     TRY(json_parse(body, size, &root, err));
     if (!json_is_object(root))
         return err_set(err, STATUS_INVALID, "an interaction is a JSON object");

@@ -67,11 +67,15 @@ static void end_with_message(struct flight *f, struct metric *outcome, const cha
     flight_end(f, outcome, interaction_message(f->head.type, advice ? advice : text, f->v->arena));
 }
 
+/* A refusal is the owner's good right; only what is broken is a warning. */
 static void log_end(struct flight *f, const char *event, enum status why)
 {
+    bool broken = why == STATUS_UNAVAILABLE || why == STATUS_CORRUPT || why == STATUS_INTERNAL;
+
     log_set_trace(f->v->traceparent);
-    log_warn(event, "guild=%" PRIu64 " interaction=%" PRIu64 " type=%d status=%s", f->head.guild_id,
-             f->head.id, (int)f->head.type, status_name(why));
+    log_at(broken ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, __FILE__, __LINE__, event,
+           "guild=%" PRIu64 " interaction=%" PRIu64 " type=%d status=%s", f->head.guild_id,
+           f->head.id, (int)f->head.type, status_name(why));
     log_set_trace(NULL);
 }
 
@@ -97,6 +101,7 @@ static void flight_run(struct flight *f, enum defer_input input)
         end_with_message(f, &errors, interaction_error_text(f->error));
         return;
     case DEFER_ANSWER_DEFERRAL:
+        log_end(f, "interaction_deferred", STATUS_TIMEOUT);
         flight_end(f, &deferred, interaction_deferral(f->head.type));
         return;
     case DEFER_ANSWER_FAILED:

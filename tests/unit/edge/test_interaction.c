@@ -83,6 +83,7 @@ static void test_what_is_no_interaction_is_refused(void **state UNUSED)
         if (parse(bad[i], &h) != STATUS_INVALID)
             fail_msg("let through: %s", bad[i]);
     assert_int_equal(interaction_parse("{\"type\":1}\0", 11, &h, NULL), STATUS_INVALID);
+    assert_int_equal(interaction_parse("{\"type\":1\0}", 11, &h, NULL), STATUS_INVALID);
 }
 
 static void test_timestamps_are_plain_seconds_of_about_now(void **state UNUSED)
