@@ -12,20 +12,18 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libwebsockets.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/http_exchange.h"
+#include "base/http_listen.h"
 #include "base/log.h"
 #include "base/xmem.h"
 
 enum {
-    BACKLOG = 512,
     ACCEPTS_AT_ONCE = 64,
     MAX_CONNECTIONS = 4096,
     MAX_EXCHANGES = 8192, /* more than connections: a client may leave before its answer */
@@ -576,72 +574,6 @@ static void on_listener_ready(void *ctx, uint32_t events UNUSED)
     }
 }
 
-static enum status bind_failed(const struct http_server_config *config, struct err *err)
-{
-    int why = errno;
-
-    if (why == EADDRINUSE)
-        return err_set(err, STATUS_CONFLICT,
-                       "port %d on %s is in use by another process: choose another port",
-                       config->port, config->bind);
-    if (why == EACCES)
-        return err_set(err, STATUS_DENIED,
-                       "port %d on %s needs a privilege: choose one from 1024 on", config->port,
-                       config->bind);
-    return err_set(err, STATUS_UNAVAILABLE, "cannot listen on %s port %d: %s", config->bind,
-                   config->port, strerrordesc_np(why));
-}
-
-static enum status bind_address(const struct http_server_config *config, const struct addrinfo *a,
-                                int *ret_fd, struct err *err)
-{
-    const int on = 1, off = 0;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return bind_failed(config, err);
-    /* Never SO_REUSEPORT: two processes on one port would share its clients by chance. */
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (a->ai_family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        enum status status = bind_failed(config, err);
-        close(fd);
-        return status;
-    }
-    *ret_fd = fd;
-    return STATUS_OK;
-}
-
-static enum status open_listener(const struct http_server_config *config, int *ret_fd,
-                                 struct err *err)
-{
-    struct addrinfo hints = { .ai_family = AF_UNSPEC,
-                              .ai_socktype = SOCK_STREAM,
-                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
-    struct addrinfo *found = NULL;
-    char port[8];
-
-    (void)snprintf(port, sizeof(port), "%u", (unsigned)config->port & 0xffff);
-    int why = getaddrinfo(config->bind, port, &hints, &found);
-    if (why != 0)
-        return err_set(err, STATUS_INVALID, "%s is no address to listen on: %s", config->bind,
-                       gai_strerror(why));
-    enum status status = bind_address(config, found, ret_fd, err);
-    freeaddrinfo(found);
-    return status;
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_storage mine = { 0 };
-    socklen_t size = sizeof(mine);
-
-    must(getsockname(fd, (struct sockaddr *)&mine, &size) == 0);
-    return ntohs(mine.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&mine)->sin6_port
-                                            : ((struct sockaddr_in *)&mine)->sin_port);
-}
-
 static enum status add_vhost(struct http_server *s, struct err *err)
 {
     struct lws_context_creation_info info = {
@@ -677,14 +609,14 @@ enum status http_server_listen(struct loop *loop, const struct http_server_confi
 {
     int fd = -1;
 
-    TRY(open_listener(config, &fd, err));
+    TRY(http_listen_open(config->bind, config->port, &fd, err));
     struct http_server *s = xcalloc(1, sizeof(*s));
     s->loop = loop;
     s->config = *config;
     s->name = xstrdup(config->name);
     s->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : DEFAULT_TIMEOUT_MS;
     s->fd = fd;
-    s->port = port_of(fd);
+    s->port = http_listen_port(fd);
     s->resume = loop_timer_new(loop, on_resume, s);
     s->watch = loop_watch_new(loop, fd, EPOLLIN, on_listener_ready, s);
     enum status status = add_vhost(s, err);
@@ -711,10 +643,12 @@ void http_server_close(struct http_server *server)
     close(server->fd);
     for (struct http_conn *c = server->conns, *next; c; c = next) {
         next = c->next;
-        if (c->state == HEAD && c->in_used == 0 && !c->busy)
+        if (c->state == HEAD && c->in_used == 0 && !c->busy) {
             conn_close(c);
-        else if (c->x)
-            c->x->head.keep_alive = false;
+            continue;
+        }
         c->close_after = true;
+        if (c->x)
+            c->x->head.keep_alive = false;
     }
 }
