@@ -9,7 +9,7 @@ TABLE = pathlib.Path("messages/subjects.def")
 # A test of the table must say what it expects.
 MAY_SPELL = {"messages/subjects.def", "tests/unit/messages/test_subjects.c"}
 # The same letters, another meaning: names of files.
-FILES = re.compile(r"\.(c|h|def|db|sql|json|html|css|js|conf|txt|log|pem|sock)$")
+FILES = re.compile(r"\.(c|h|def|db|sql|json|html|css|js|conf|txt|log|pem|sock|sqlite3)(-\w+)?$")
 
 
 def patterns(table):
