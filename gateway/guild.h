@@ -99,7 +99,7 @@ struct handoff {
     char *yield_reply_to; /* source: who waits for the Seal */
     bool yield_json;
     bool yield_sent; /* target: an answer is awaited */
-    int64_t yield_sent_us;
+    int64_t yield_sent_us, claimed_us;
     bool wanted;            /* source: seal as soon as no REST call is under way */
     int64_t seal_by_ms;     /* source: … or at this time */
     int64_t sealing_us;     /* source: when it stopped serving */

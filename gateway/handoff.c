@@ -122,17 +122,30 @@ void guild_claim(struct guild *g, uint64_t epoch, uint32_t reason)
     guild_batch(g, BATCH_CLAIM)->claim_reason = reason;
 }
 
+/* The pause is from the source's last unit to our Claim: what the source says it took, and what we
+ * took since. */
 static void measure(struct guild *g)
 {
-    if (g->claim_reason != CLAIM_HANDOFF)
-        return;
-    int64_t us = clock_now_us() - g->move.sealed_seen_us + g->move.source_us;
-    if (!g->move.source_us) /* its answer is still on the way: more than the pause, never less */
-        us = clock_now_us() - g->move.yield_sent_us;
+    int64_t us = g->move.claimed_us - g->move.sealed_seen_us + g->move.source_us;
+
+    if (!g->move
+             .source_us) /* the source never said: from our asking, which is more than the pause */
+        us = g->move.claimed_us - g->move.yield_sent_us;
     g->pause_us = (uint32_t)us;
     metric_observe_us(&pause_us, us);
+    log_info("handed_over", "guild=%" PRIu64 " epoch=%" PRIu64 " source=%s pause_us=%u", g->id,
+             g->epoch, g->move.peer, g->pause_us);
+}
+
+static void on_handed_over(struct guild *g)
+{
+    g->move.claimed_us = clock_now_us();
     metric_add(&handoffs, 1);
     report_released(g);
+    if (g->move.yield_sent && !g->move.source_us)
+        return; /* the tail was faster than the source's answer, which has its part of the figure */
+    measure(g);
+    report_claimed(g);
 }
 
 void guild_on_claimed(struct guild *g, const struct batch *b)
@@ -142,7 +155,6 @@ void guild_on_claimed(struct guild *g, const struct batch *b)
         bus_unsubscribe(&g->tail);
         g->move.wanted = g->hold_actions = false;
         g->pause_us = 0;
-        measure(g);
         if (b->claim_reason == CLAIM_UNSEAL)
             metric_add(&unsealed, 1);
         guild_feed_start(g);
@@ -150,10 +162,13 @@ void guild_on_claimed(struct guild *g, const struct batch *b)
         guild_catch_up(g);
         guild_start_all_actions(g);
     }
-    log_info("claimed", "guild=%" PRIu64 " epoch=%" PRIu64 " idx=%" PRIu64 " reason=%u pause_us=%u",
-             g->id, b->epoch, b->idx, b->claim_reason, g->pause_us);
+    log_info("claimed", "guild=%" PRIu64 " epoch=%" PRIu64 " idx=%" PRIu64 " reason=%u", g->id,
+             b->epoch, b->idx, b->claim_reason);
     g->report_claim = g->owner->config.has_coordinator;
-    report_claimed(g);
+    if (b->claim_reason == CLAIM_HANDOFF)
+        on_handed_over(g);
+    else
+        report_claimed(g);
 }
 
 void guild_on_loaded(struct guild *g)
@@ -281,6 +296,10 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
         status = codec_decode(in->data, in->size, arena, &e, &err);
     if (status == STATUS_OK && e->body_case == GUILDBUS__V1__ENVELOPE__BODY_CONTROL_REPLY)
         g->move.source_us = e->control_reply->seal_us;
+    if (g->state == GUILD_SERVING && g->report_claim && !g->pause_us) {
+        measure(g);
+        report_claimed(g);
+    }
     if (g->state != GUILD_TAKING)
         return; /* the tail brought the Seal before this answer */
     if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_CONTROL_REPLY) {
