@@ -65,6 +65,7 @@ struct world {
     struct mailbox *box;
     struct sign_key *key;
     pid_t edge;
+    bool is_stopping; /* the edge was told to stop */
     char dir[64], url[64];
 };
 
@@ -422,7 +423,8 @@ static inline int stop_world(void **state UNUSED)
     char path[96];
     int code = -1;
 
-    kill(world.edge, SIGTERM);
+    if (!world.is_stopping) /* a second signal would end it at once */
+        kill(world.edge, SIGTERM);
     waitpid(world.edge, &code, 0);
     snprintf(path, sizeof(path), "%s/port", world.dir);
     unlink(path);
@@ -514,9 +516,9 @@ static inline void wait_for(bool *done)
     }
 }
 
-/* headers: NULL-terminated, may be NULL. */
-static inline void fetch(struct answer *a, const char *method, const char *path,
-                         const char *const *headers, const void *body, size_t size)
+/* headers: NULL-terminated, may be NULL. a is filled once wait_for(&a->is_done) returns. */
+static inline void fetch_begin(struct answer *a, const char *method, const char *path,
+                               const char *const *headers, const void *body, size_t size)
 {
     CLEANUP(xfree) char *url = xasprintf("%s%s", world.url, path);
 
@@ -530,6 +532,12 @@ static inline void fetch(struct answer *a, const char *method, const char *path,
                                                       .box = world.box,
                                                       .on_done = keep_answer,
                                                       .ctx = a });
+}
+
+static inline void fetch(struct answer *a, const char *method, const char *path,
+                         const char *const *headers, const void *body, size_t size)
+{
+    fetch_begin(a, method, path, headers, body, size);
     wait_for(&a->is_done);
     assert_int_equal(a->status, STATUS_OK);
 }

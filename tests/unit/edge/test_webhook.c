@@ -450,6 +450,39 @@ static void test_without_a_stream_the_sender_is_told(void **state UNUSED)
     answer_release(&a);
 }
 
+/* --- the end: the last test, for no request is taken afterwards --- */
+
+static void test_a_stop_lets_what_is_under_way_be_answered(void **state UNUSED)
+{
+    uint64_t id;
+    CLEANUP(xfree) char *body = interaction(2, OWNED, &id);
+    char signature[129];
+    const char *timestamp = now(0);
+    struct answer a;
+
+    assert_int_equal(sign_make(world.key, timestamp, body, strlen(body), signature, NULL),
+                     STATUS_OK);
+    CLEANUP(xfree) char *first = xasprintf("X-Signature-Ed25519: %s", signature);
+    CLEANUP(xfree) char *second = xasprintf("X-Signature-Timestamp: %s", timestamp);
+    const char *headers[] = { first, second, NULL };
+    world_lock();
+    world.is_silent = true;
+    world_unlock();
+    fetch_begin(&a, "POST", "/webhooks/discord", headers, body, strlen(body));
+    for (bool asked = false; !asked;) {
+        world_lock();
+        asked = world.interactions > 0;
+        world_unlock();
+        usleep(asked ? 0 : 2000);
+    }
+    world.is_stopping = true;
+    kill(world.edge, SIGTERM);
+    wait_for(&a.is_done);
+    assert_int_equal(a.status, STATUS_OK);
+    assert_string_equal(a.body, "{\"type\":5,\"data\":{\"flags\":64}}");
+    answer_release(&a);
+}
+
 #define EACH(test) cmocka_unit_test_setup(test, calm_world)
 
 int main(void)
@@ -473,6 +506,7 @@ int main(void)
         EACH(test_an_interaction_that_comes_twice_is_stored_once),
         EACH(test_what_the_bus_cannot_carry_is_refused_with_a_message),
         EACH(test_without_a_stream_the_sender_is_told),
+        EACH(test_a_stop_lets_what_is_under_way_be_answered),
     };
     return cmocka_run_group_tests_name("webhook", tests, start_world, stop_world);
 }
