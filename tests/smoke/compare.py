@@ -29,6 +29,7 @@ class Held:
     """Of one guild: what its owner's database says."""
     applied: int = 0
     rows: dict = dataclasses.field(default_factory=dict)
+    waiting: int = 0  # calls to Discord that are still to be made
 
 
 def count_event(sent, d):
@@ -65,7 +66,8 @@ def read_pod(path, guilds):
             row = db.execute("SELECT events_applied FROM guild_state WHERE guild_id = ?", (guild,)).fetchone()
             if row:
                 rows = db.execute("SELECT message_id, react_count FROM message_stats WHERE guild_id = ?", (guild,))
-                held[guild] = Held(row[0], dict(rows.fetchall()))
+                waiting = db.execute("SELECT count(*) FROM outbox WHERE guild_id = ?", (guild,)).fetchone()[0]
+                held[guild] = Held(row[0], dict(rows.fetchall()), waiting)
     return held
 
 

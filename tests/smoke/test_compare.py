@@ -44,6 +44,7 @@ class Comparer(unittest.TestCase):
         self.addCleanup(db.close)
         db.execute("CREATE TABLE guild_state(guild_id INTEGER PRIMARY KEY, events_applied INTEGER)")
         db.execute("CREATE TABLE message_stats(guild_id INTEGER, message_id INTEGER, react_count INTEGER)")
+        db.execute("CREATE TABLE outbox(guild_id INTEGER)")
         db.execute("INSERT INTO guild_state VALUES(?, ?)", (GUILD, applied))
         for message, reactions in rows.items():
             db.execute("INSERT INTO message_stats VALUES(?, ?, ?)", (GUILD, message, reactions))

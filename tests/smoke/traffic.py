@@ -36,24 +36,32 @@ def stored_events(cluster):
     return {int(subject.rsplit(".", 1)[1]): n for subject, n in counts.items()}
 
 
-def wait_until_applied(cluster):
-    """True when every stored event is applied, False when nothing has moved for a while."""
-    last, since = None, time.monotonic()
+def wait_until_applied(cluster, tell=lambda text: None):
+    """True when every stored event is applied and every call to Discord is made (those bring events of their own),
+    False when nothing has moved for a while."""
+    last, since, told = None, time.monotonic(), time.monotonic()
     while time.monotonic() - since < QUIET_S:
         stored = stored_events(cluster)
         held = read_owners(cluster.assignments(), cluster.data_dir)
-        applied = {guild: h.applied for guild, h in held.items()}
-        if all(applied.get(guild, 0) >= n for guild, n in stored.items()):
+        missing = sum(max(0, n - (held[guild].applied if guild in held else 0)) for guild, n in stored.items())
+        waiting = sum(h.waiting for h in held.values())
+        if not missing and not waiting and sum(stored.values()) == last:
             return True
-        if (stored, applied) != last:
-            last, since = (stored, applied), time.monotonic()
+        now = sum(stored.values()) if not missing and not waiting else (sum(stored.values()), missing, waiting)
+        if now != last:
+            last, since = now, time.monotonic()
+        if time.monotonic() - told > 5:
+            told = time.monotonic()
+            tell(f"{missing} events are still to be applied, {waiting} calls to Discord to be made")
         time.sleep(0.1)
     return False
 
 
 def traffic_report(cluster):
     """{sent, answered, failed, p50_ms, p99_ms} of the interactions so far."""
-    return http_json("GET", cluster.sim_admin + "/report")[1]["interactions"]
+    told = http_json("GET", cluster.sim_admin + "/report")[1]["interactions"]
+    told["failed"] += max(0, told["deferred"] - told["completed"])  # a deferral is a promise
+    return {name: told[name] for name in ("sent", "answered", "failed", "p50_ms", "p99_ms")}
 
 
 def record(cluster):
