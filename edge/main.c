@@ -1,15 +1,11 @@
 /* guildbus-edge: interaction webhooks and the web portal. */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/service.h"
-#include "base/xmem.h"
 #include "edge/edge.h"
+#include "edge/port_file.h"
+#include "edge/portal.h"
 
 enum { DRAIN_MS = 3000, DRAIN_LOOK_MS = 20 };
 
@@ -50,21 +46,6 @@ static void open_bus(struct program *p)
         service_fail("connect to NATS", &err);
 }
 
-/* A reader never sees half a number. */
-static enum status write_port(const char *path, int port, struct err *err)
-{
-    CLEANUP(xfree) char *temporary = xasprintf("%s.%d", path, (int)getpid());
-    FILE *file = fopen(temporary, "we");
-
-    if (!file)
-        return err_set(err, STATUS_UNAVAILABLE, "%s: %m", temporary);
-    bool written = fprintf(file, "%d\n", port) > 0;
-    written = fclose(file) == 0 && written;
-    if (!written || rename(temporary, path) != 0)
-        return err_set(err, STATUS_UNAVAILABLE, "%s: %m", path);
-    return STATUS_OK;
-}
-
 static void listen_http(struct program *p)
 {
     struct http_server_config config = { .name = "edge",
@@ -77,29 +58,6 @@ static void listen_http(struct program *p)
 
     if (http_server_listen(p->service.loop, &config, &p->edge.server, &err) != STATUS_OK)
         service_fail("listen for HTTP", &err);
-}
-
-static void start_portal(struct program *p)
-{
-    struct edge *edge = &p->edge;
-    const char *url = p->config.portal_url;
-
-    if (!edge_has_portal(&p->config)) {
-        log_info("portal_off", "why=%s",
-                 LOG_QUOTE("DISCORD_CLIENT_SECRET and SESSION_SECRET are not set"));
-        return;
-    }
-    p->arena = arena_new(0);
-    if (!url)
-        url = arena_printf(p->arena, "http://127.0.0.1:%d", http_server_port(edge->server));
-    edge->has_portal = true;
-    edge->portal_url = url_origin(url, p->arena);
-    edge->portal_origin = url_browser_origin(url, p->arena);
-    session_keys_init(&edge->keys, p->config.session_secret, strncmp(url, "https://", 8) == 0);
-    edge->oauth =
-        (struct oauth_client){ p->config.api_url, p->config.application_id, p->config.client_secret,
-                               arena_printf(p->arena, "%s/oauth/callback", edge->portal_url) };
-    edge->visitors = visitors_new(edge->loop, edge->http, p->config.api_url);
 }
 
 static void start(struct program *p)
@@ -115,9 +73,11 @@ static void start(struct program *p)
         service_fail("start the HTTP client", &err);
     edge->asks = asks_new(edge->loop, edge->bus);
     listen_http(p);
-    start_portal(p);
+    p->arena = arena_new(0);
+    portal_open(edge, p->arena);
     int port = http_server_port(edge->server);
-    if (p->config.http_port_file && write_port(p->config.http_port_file, port, &err) != STATUS_OK)
+    if (p->config.http_port_file &&
+        port_file_write(p->config.http_port_file, port, &err) != STATUS_OK)
         service_fail("write HTTP_PORT_FILE", &err);
     log_info("listening", "bind=%s port=%d portal=%s", p->config.http_bind, port,
              LOG_QUOTE(edge->has_portal ? edge->portal_url : "off"));

@@ -19,6 +19,28 @@ enum {
     LIST_TIMEOUT_MS = 500, /* a guild that nobody serves should not hold up the list */
 };
 
+void portal_open(struct edge *edge, struct arena *arena)
+{
+    const struct edge_config *c = edge->config;
+    const char *url = c->portal_url;
+
+    if (!edge_has_portal(c)) {
+        log_info("portal_off", "why=%s",
+                 LOG_QUOTE("DISCORD_CLIENT_SECRET and SESSION_SECRET are not set"));
+        return;
+    }
+    if (!url)
+        url = arena_printf(arena, "http://127.0.0.1:%d", http_server_port(edge->server));
+    edge->has_portal = true;
+    edge->portal_url = url_origin(url, arena);
+    edge->portal_origin = url_browser_origin(url, arena);
+    session_keys_init(&edge->keys, c->session_secret, strncmp(url, "https://", 8) == 0);
+    edge->oauth =
+        (struct oauth_client){ c->api_url, c->application_id, c->client_secret,
+                               arena_printf(arena, "%s/oauth/callback", edge->portal_url) };
+    edge->visitors = visitors_new(edge->loop, edge->http, c->api_url);
+}
+
 /* The frame of a page for whoever is logged in; csrf is the caller's. */
 static struct page_frame frame_of(struct visit *v, const char *title, char csrf[CSRF_SIZE])
 {

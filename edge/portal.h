@@ -6,6 +6,10 @@
 
 #include "edge/edge.h"
 
+/* Fills the edge's portal fields from its settings, once it listens; texts go into the arena. Says
+ * in the log when there is no portal. */
+void portal_open(struct edge *edge, struct arena *arena);
+
 void portal_landing(struct visit *v);
 void portal_guilds(struct visit *v);
 void portal_guild(struct visit *v);
