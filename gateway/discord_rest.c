@@ -354,8 +354,8 @@ static void on_limited(struct discord_rest *rest, struct call *c, const struct r
 
     metric_add(&limited_total, 1);
     describe(c, what, sizeof(what));
-    log_warn("discord_rate_limited",
-             "call=\"%s\" scope=%s retry_after_ms=%" PRId64 " invalid_10min=%u", what,
+    log_warn("discord_rate_limited", "call=%s scope=%s retry_after_ms=%" PRId64 " invalid_10min=%u",
+             LOG_QUOTE(what),
              f->global   ? "global"
              : f->shared ? "shared"
                          : "bucket",
@@ -374,13 +374,13 @@ static void on_failed(struct discord_rest *rest, struct call *c, const struct ht
 
     describe(c, what, sizeof(what));
     if (c->tries >= TRIES_MAX || !may_repeat(c)) {
-        log_warn("discord_call_failed", "call=\"%s\" code=%d tries=%u error=\"%s\"", what, code,
-                 c->tries, r->error ? r->error : "");
+        log_warn("discord_call_failed", "call=%s code=%d tries=%u error=%s", LOG_QUOTE(what), code,
+                 c->tries, LOG_QUOTE(r->error));
         deliver(c, code, code ? r->body : NULL, code ? r->size : 0);
         return;
     }
-    log_warn("discord_call_repeated", "call=\"%s\" code=%d wait_ms=%" PRId64 " error=\"%s\"", what,
-             code, wait, r->error ? r->error : "");
+    log_warn("discord_call_repeated", "call=%s code=%d wait_ms=%" PRId64 " error=%s",
+             LOG_QUOTE(what), code, wait, LOG_QUOTE(r->error));
     again(rest, c, wait);
 }
 

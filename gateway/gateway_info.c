@@ -53,8 +53,8 @@ static void ask(struct gateway_info *info);
 
 static void ask_later(struct gateway_info *info, int code, const char *why)
 {
-    log_warn("gateway_bot_unavailable", "code=%d retry_ms=%" PRId64 " error=\"%s\"", code,
-             info->retry_ms, why);
+    log_warn("gateway_bot_unavailable", "code=%d retry_ms=%" PRId64 " error=%s", code,
+             info->retry_ms, LOG_QUOTE(why));
     loop_timer_start(info->timer, info->retry_ms);
     info->retry_ms = info->retry_ms * 2 < RETRY_MAX_MS ? info->retry_ms * 2 : RETRY_MAX_MS;
 }

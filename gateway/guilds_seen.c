@@ -55,8 +55,8 @@ static void batch_done(struct guilds_seen *s)
 
 static void batch_failed(struct guilds_seen *s, const char *why)
 {
-    log_warn("guilds_seen_unanswered", "guilds=%zu retry_ms=%" PRId64 " error=\"%.120s\"", s->count,
-             s->retry_ms, why);
+    log_warn("guilds_seen_unanswered", "guilds=%zu retry_ms=%" PRId64 " error=%s", s->count,
+             s->retry_ms, LOG_QUOTE(why));
     start_timer(s, s->retry_ms);
     s->retry_ms = s->retry_ms * 2 < RETRY_MAX_MS ? s->retry_ms * 2 : RETRY_MAX_MS;
 }

@@ -70,8 +70,8 @@ static void grant(struct identify_wish *w)
 
 static void retry(struct identify_wish *w, const char *why)
 {
-    log_warn("identify_unanswered", "shard=%u retry_ms=%" PRId64 " error=\"%s\"", w->shard,
-             w->retry_ms, why);
+    log_warn("identify_unanswered", "shard=%u retry_ms=%" PRId64 " error=%s", w->shard, w->retry_ms,
+             LOG_QUOTE(why));
     wait_ms(w, w->retry_ms);
     w->retry_ms = w->retry_ms * 2 < RETRY_MAX_MS ? w->retry_ms * 2 : RETRY_MAX_MS;
 }
@@ -83,8 +83,8 @@ static void on_decision(struct identify_wish *w, const Guildbus__V1__IdentifyRep
         grant(w);
         return;
     }
-    log_info("identify_waits", "shard=%u wait_ms=%u why=\"%.100s\"", w->shard, reply->wait_ms,
-             reply->text);
+    log_info("identify_waits", "shard=%u wait_ms=%u why=%s", w->shard, reply->wait_ms,
+             LOG_QUOTE(reply->text));
     wait_ms(w, reply->wait_ms > 0 ? reply->wait_ms : RETRY_MS);
 }
 

@@ -8,6 +8,7 @@ enum {
     START_MS = 60000, /* READY or RESUMED, or any dispatch of a replay */
     GRANT_MS = 10000, /* a grant is for the IDENTIFY now: Discord counts 5 s windows */
     STABLE_MS = 5000, /* live so long: the next drop is a fresh one */
+    TRIES_LIVE = 3,   /* it did go live: Discord is there, a second is enough between drops */
     BACKOFF_MS = 250,
     BACKOFF_MAX_MS = 60000,
     SEND_WINDOW_MS = 60000,
@@ -165,6 +166,8 @@ static void retry(struct shard *s, int64_t least_ms, int64_t now, struct shard_a
         s->unresumed = 0;
         if (now - s->live_ms >= STABLE_MS)
             s->tries = 0;
+        else if (s->tries > TRIES_LIVE)
+            s->tries = TRIES_LIVE;
     } else if (has_session(s) && ++s->unresumed >= SHARD_RESUME_TRIES) {
         forget(s, todo);
     }

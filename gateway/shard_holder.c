@@ -16,7 +16,8 @@
  * execution; * privileged */
 enum {
     INTENTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 10 | 1 << 12 | 1 << 15 | 1 << 21,
-    STOP_MAX_MS = 10000,  /* for the last acks and the last save */
+    STOP_MAX_MS = 10000, /* for the last acks and the last save */
+    PAUSE_WARN_EACH_MS = 10000,
     SEND_TEXT_MAX = 4096, /* Discord: bytes a payload, else close code 4002 */
 };
 
@@ -27,6 +28,9 @@ static struct metric identifies =
     METRIC_COUNTER("guildbus_shard_identifies_total", "IDENTIFYs sent");
 static struct metric closes =
     METRIC_COUNTER("guildbus_shard_drops_total", "connections that ended");
+
+static struct metric pauses = METRIC_COUNTER("guildbus_shard_pauses_total",
+                                             "times a shard was not read because the bus was slow");
 
 enum life { TAKING, HOLDING, STOPPING, ENDED };
 
@@ -40,6 +44,7 @@ struct shard_holder {
     struct shard_keeper *keeper;
     struct shard_publisher *publisher;
     struct identify_wish *wish;
+    int64_t pause_warn_ms;
     struct loop_timer *timer;     /* the machine's */
     struct loop_timer *end_timer; /* STOP_MAX_MS, then the report of the end */
     void (*on_end)(void *ctx, struct shard_holder *holder);
@@ -95,7 +100,12 @@ static void pause_when_full(struct shard_holder *h)
 {
     if (h->paused || !shard_publisher_is_full(h->publisher))
         return;
-    log_warn("shard_paused", "shard=%u text=\"the bus is slower than Discord\"", h->shard);
+    int64_t now = clock_now_ms();
+    metric_add(&pauses, 1);
+    if (now >= h->pause_warn_ms) {
+        log_warn("shard_paused", "shard=%u text=\"the bus is slower than Discord\"", h->shard);
+        h->pause_warn_ms = now + PAUSE_WARN_EACH_MS;
+    }
     h->paused = true;
     shard_set_deaf(&h->machine, true);
     if (h->socket)
@@ -159,8 +169,8 @@ static void on_text(void *ctx, const char *text, size_t size)
     struct err err;
 
     if (frame_parse(text, size, &frame, &err) != STATUS_OK) {
-        log_warn("shard_payload_malformed", "shard=%u seq=%" PRIu64 " error=\"%s\"", h->shard,
-                 h->machine.session.seq, err.text);
+        log_warn("shard_payload_malformed", "shard=%u seq=%" PRIu64 " error=%s", h->shard,
+                 h->machine.session.seq, LOG_QUOTE(err.text));
         step(h, &(struct shard_input){ .event = SHARD_ON_MALFORMED });
         return;
     }
@@ -176,10 +186,11 @@ static void do_connect(struct shard_holder *h)
     struct err err;
 
     metric_add(&opened, 1);
-    log_info("shard_connects", "shard=%u url=%s try=%u", h->shard, url, h->machine.tries);
+    log_info("shard_connects", "shard=%u url=%s try=%u", h->shard, LOG_QUOTE(url),
+             h->machine.tries);
     if (shard_socket_open(h->pod->net, url, &events, &h->socket, &err) == STATUS_OK)
         return;
-    log_warn("shard_url_unusable", "shard=%u error=\"%s\"", h->shard, err.text);
+    log_warn("shard_url_unusable", "shard=%u error=%s", h->shard, LOG_QUOTE(err.text));
     h->machine.wake_ms = 0; /* its time for connecting is over */
 }
 
@@ -264,8 +275,8 @@ static void do_dispatch(struct shard_holder *h, const struct frame *f)
     tell_guilds(h, f);
     if (shard_publisher_add(h->publisher, f, &err) != STATUS_OK) {
         /* Never with flow control at work. The session goes back to what was taken in. */
-        log_error("shard_overrun", "shard=%u seq=%" PRIu64 " error=\"%s\"", h->shard, f->seq,
-                  err.text);
+        log_error("shard_overrun", "shard=%u seq=%" PRIu64 " error=%s", h->shard, f->seq,
+                  LOG_QUOTE(err.text));
         h->machine.session.seq = f->seq - 1;
         step(h, &(struct shard_input){ .event = SHARD_ON_RECONNECT });
         return;

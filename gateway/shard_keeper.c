@@ -127,9 +127,9 @@ static enum status read_stored(struct shard_keeper *k, const struct bus_in *in, 
     TRY(status);
     k->revision = message.seq;
     if (shard_record_parse(message.data, message.size, &k->stored, err) != STATUS_OK)
-        log_warn("shard_record_unreadable", "shard=%u revision=%" PRIu64 " error=\"%s\"",
+        log_warn("shard_record_unreadable", "shard=%u revision=%" PRIu64 " error=%s",
                  k->config.shard, k->revision,
-                 err->text); /* somebody's hand: claimed without its session */
+                 LOG_QUOTE(err->text)); /* somebody's hand: claimed without its session */
     return STATUS_OK;
 }
 
@@ -143,8 +143,8 @@ static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const st
     if (status == STATUS_OK)
         status = read_stored(k, in, &err);
     if (status != STATUS_OK) {
-        log_warn("shard_record_unavailable", "shard=%u status=%s error=\"%s\"", k->config.shard,
-                 status_name(status), err.text);
+        log_warn("shard_record_unavailable", "shard=%u status=%s error=%s", k->config.shard,
+                 status_name(status), LOG_QUOTE(err.text));
         loop_timer_start(k->timer, RETRY_MS);
         return;
     }
@@ -202,8 +202,8 @@ static void on_written(void *ctx, uint64_t tag UNUSED, enum status status, const
     } else if (status == STATUS_CONFLICT) {
         write_refused(k);
     } else {
-        log_warn("shard_record_not_saved", "shard=%u status=%s error=\"%s\"", k->config.shard,
-                 status_name(status), err.text);
+        log_warn("shard_record_not_saved", "shard=%u status=%s error=%s", k->config.shard,
+                 status_name(status), LOG_QUOTE(err.text));
         k->dirty = true;
         loop_timer_start(k->timer, RETRY_MS);
     }

@@ -101,8 +101,8 @@ static void retry_later(struct shard_publisher *p, enum status status, const str
     if (p->retry_waits)
         return;
     log_warn("event_publish_failed",
-             "shard=%u status=%s retry_ms=%" PRId64 " waiting=%zu error=\"%s\"", p->config.shard,
-             status_name(status), p->retry_ms, window_waiting(p->window), err->text);
+             "shard=%u status=%s retry_ms=%" PRId64 " waiting=%zu error=%s", p->config.shard,
+             status_name(status), p->retry_ms, window_waiting(p->window), LOG_QUOTE(err->text));
     p->retry_waits = true;
     loop_timer_start(p->retry_timer, p->retry_ms);
     p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;
@@ -125,8 +125,8 @@ static void entry_refused(struct shard_publisher *p, struct window_entry *e, con
     const struct parcel *parcel = (const void *)e->data;
 
     metric_add(&too_large, 1);
-    log_error("event_refused", "shard=%u guild=%" PRIu64 " id=%s bytes=%zu error=\"%s\"",
-              p->config.shard, e->guild_id, parcel->message_id, parcel->size, err->text);
+    log_error("event_refused", "shard=%u guild=%" PRIu64 " id=%s bytes=%zu error=%s",
+              p->config.shard, e->guild_id, parcel->message_id, parcel->size, LOG_QUOTE(err->text));
     window_acked(p->window, e);
 }
 

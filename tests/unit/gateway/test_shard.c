@@ -373,7 +373,7 @@ static void test_op_7_in_a_loop_backs_off(void **state UNUSED)
         hello(&b);
         dispatch(&b, 100 + i, "RESUMED");
     }
-    assert_true(waited >= 15000);
+    assert_in_range(waited, 500, 1000); /* it does go live each time: no hammering, no long gap */
 }
 
 static void test_op_9_false_forgets_waits_and_identifies(void **state UNUSED)

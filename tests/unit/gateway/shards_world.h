@@ -1,0 +1,475 @@
+/* shards_world.h - real parts around the shards: a nats-server, the simulated Discord, and pods in
+ * this process.
+ *
+ * Conditions are waited for by running the loop and asking again; what was stored is compared with
+ * what Discord sent. */
+#ifndef TESTS_UNIT_GATEWAY_SHARDS_WORLD_H
+#define TESTS_UNIT_GATEWAY_SHARDS_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/http_client.h"
+#include "base/json.h"
+#include "base/loop.h"
+#include "base/xmem.h"
+#include "gateway/shard_record.h"
+#include "gateway/shards.h"
+#include "messages/codec.h"
+#include "messages/streams.h"
+#include "tests/unit/messages/nats_process.h"
+
+enum { PATIENCE_MS = 60000, ASK_EACH_MS = 20, SHARD_COUNT = 2, SIM_TOKEN_MAX = 64 };
+
+struct pod {
+    struct world *world;
+    const char *name;
+    struct bus *bus;
+    struct discord_rest *rest;
+    struct shards *shards; /* NULL: not running */
+    bool stopped;
+};
+struct world {
+    struct nats_process nats;
+    pid_t sim;
+    int port, admin_port;
+    struct loop *loop;
+    struct http_client *client;
+    struct loop_timer *timer;
+    bool (*until)(struct world *w);
+    int64_t give_up_ms;
+    struct pod a, b;
+    /* of conditions */
+    uint64_t want;
+    const struct pod *whose;
+};
+
+/* ---- the simulated Discord ---- */
+
+static void sim_exec(const char *folder)
+{
+    char path[512], file[128];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    path[n > 0 ? n : 0] = '\0';
+    (void)snprintf(file, sizeof(file), "%s/sim.json", folder);
+    setenv("SIM_PORT_FILE", file, 1);
+    setenv("SIM_SHARDS", "2", 1);
+    setenv("SIM_GUILDS", "8", 1);
+    setenv("SIM_HEARTBEAT_MS", "400", 1);
+    setenv("SIM_IDENTIFY_WINDOW_MS", "0", 1);
+    char *folder_of_test = dirname(path);
+    size_t used = strlen(folder_of_test);
+    (void)snprintf(folder_of_test + used, 32, "/guildbus-discord-sim");
+    if (!freopen("/dev/null", "w", stdout))
+        _exit(126);
+    execl(path, "guildbus-discord-sim", NULL);
+    _exit(127);
+}
+
+static bool sim_read_ports(struct world *w)
+{
+    char path[128], text[512] = "";
+    CLEANUP(json_decref) json_t *root = NULL;
+
+    (void)snprintf(path, sizeof(path), "%s/sim.json", w->nats.folder);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return false;
+    size_t size = fread(text, 1, sizeof(text) - 1, f);
+    (void)fclose(f);
+    assert_int_equal(json_parse(text, size, &root, NULL), STATUS_OK);
+    w->port = (int)json_int(root, "port", 0);
+    w->admin_port = (int)json_int(root, "admin_port", 0);
+    return true;
+}
+
+static void sim_start(struct world *w)
+{
+    static const struct timespec pause = { 0, 10000000 };
+
+    w->sim = fork();
+    if (w->sim == 0)
+        sim_exec(w->nats.folder);
+    while (!sim_read_ports(w)) {
+        if (w->sim < 0 || waitpid(w->sim, NULL, WNOHANG) != 0)
+            fail_msg("guildbus-discord-sim does not start: is it built?");
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* A call of the admin port; body NULL: GET. */
+static char *sim_call(struct world *w, const char *path, const char *body)
+{
+    char url[256];
+    char *answer = NULL;
+    int code = 0;
+
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", w->admin_port, path);
+    const struct http_call call = { .method = body ? "POST" : "GET",
+                                    .url = url,
+                                    .body = body,
+                                    .size = body ? strlen(body) : 0,
+                                    .max_answer = 64 << 20 };
+    assert_int_equal(http_client_wait(w->client, &call, &code, &answer, NULL), STATUS_OK);
+    if (code != 200)
+        fail_msg("%s: %d %s", path, code, answer);
+    return answer;
+}
+
+static void sim_tell(struct world *w, const char *path, const char *body)
+{
+    free(sim_call(w, path, body));
+}
+
+static int64_t sim_count(struct world *w, const char *of, const char *name)
+{
+    CLEANUP(xfree) char *text = sim_call(w, "/state", NULL);
+    CLEANUP(json_decref) json_t *root = NULL;
+    assert_int_equal(json_parse(text, strlen(text), &root, NULL), STATUS_OK);
+    const json_t *o = json_object_get(root, of);
+    if (json_is_boolean(json_object_get(o, name)))
+        return json_bool(o, name);
+    return json_int(o, name, -1);
+}
+
+static void sim_fault(struct world *w, const char *how, int code)
+{
+    char body[128];
+    (void)snprintf(body, sizeof(body), "{\"how\":\"%s\",\"code\":%d,\"shard\":-1}", how, code);
+    sim_tell(w, "/disconnect", body);
+}
+
+static void sim_traffic(struct world *w, int events, int events_per_s)
+{
+    char body[128];
+    (void)snprintf(body, sizeof(body), "{\"events\":%d,\"events_per_s\":%d}", events, events_per_s);
+    sim_tell(w, "/traffic", body);
+}
+
+/* ---- waiting ---- */
+
+static void on_ask(void *ctx)
+{
+    struct world *w = ctx;
+
+    if (w->until(w)) {
+        loop_stop(w->loop);
+        return;
+    }
+    if (clock_now_ms() > w->give_up_ms)
+        fail_msg("waited in vain");
+    loop_timer_start(w->timer, ASK_EACH_MS);
+}
+
+static void wait_for(struct world *w, bool (*until)(struct world *w))
+{
+    w->until = until;
+    w->give_up_ms = clock_now_ms() + PATIENCE_MS;
+    loop_timer_start(w->timer, 0);
+    loop_run(w->loop);
+}
+
+static bool are_all_live(struct world *w)
+{
+    return sim_count(w, "gateway", "live") == SHARD_COUNT;
+}
+
+static bool is_traffic_over(struct world *w)
+{
+    return sim_count(w, "traffic", "running") == 0;
+}
+
+static bool is_half_sent(struct world *w)
+{
+    return sim_count(w, "traffic", "events_sent") >= (int64_t)w->want;
+}
+
+static bool has_stopped(struct world *w)
+{
+    return w->whose->stopped;
+}
+
+static bool holds_nothing(struct world *w)
+{
+    uint32_t ids[4];
+    return shards_held(w->whose->shards, ids, 4) == 0;
+}
+
+static bool holds_all(struct world *w)
+{
+    uint32_t ids[4];
+    return shards_held(w->whose->shards, ids, 4) == SHARD_COUNT;
+}
+
+/* ---- pods ---- */
+
+static void pod_start(struct pod *p, bool ask_coordinator)
+{
+    static uint64_t incarnation = 1;
+    static const uint32_t ids[] = { 0, 1 };
+    char url[64];
+    struct err err;
+
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/api/v10", p->world->port);
+    const struct bus_config bus = { .url = p->world->nats.url, .name = p->name };
+    assert_int_equal(bus_open(&bus, &p->bus, NULL), STATUS_OK);
+    const struct discord_rest_config rest = { url, "simulated-token" };
+    assert_int_equal(discord_rest_new(&rest, &p->rest, NULL), STATUS_OK);
+    const struct shards_config config = { .loop = p->world->loop,
+                                          .bus = p->bus,
+                                          .rest = p->rest,
+                                          .token = "simulated-token",
+                                          .pod = p->name,
+                                          .incarnation = ++incarnation,
+                                          .ask_coordinator = ask_coordinator };
+    if (shards_new(&config, &p->shards, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    p->stopped = false;
+    shards_want(p->shards, SHARD_COUNT, ids, SHARD_COUNT);
+}
+
+/* As a crash: nothing is saved or released. */
+static void pod_kill(struct pod *p)
+{
+    shards_free(TAKE(p->shards));
+    discord_rest_free(TAKE(p->rest));
+    bus_close(TAKE(p->bus));
+}
+
+static void on_stopped(void *ctx)
+{
+    struct pod *p = ctx;
+    p->stopped = true;
+}
+
+static void pod_stop(struct pod *p)
+{
+    shards_stop(p->shards, on_stopped, p);
+    p->world->whose = p;
+    wait_for(p->world, has_stopped);
+    pod_kill(p);
+}
+
+/* ---- the whole ---- */
+
+static int world_start(void **state)
+{
+    static const struct streams_config streams = { .replicas = 1, .events_hours = 1 };
+    struct world *w = xcalloc(1, sizeof(*w));
+    struct bus *bus;
+
+    nats_start(&w->nats, true);
+    sim_start(w);
+    assert_int_equal(loop_new(&w->loop, NULL), STATUS_OK);
+    assert_int_equal(http_client_new("test", &w->client, NULL), STATUS_OK);
+    w->timer = loop_timer_new(w->loop, on_ask, w);
+    w->a = (struct pod){ .world = w, .name = "gw-a" };
+    w->b = (struct pod){ .world = w, .name = "gw-b" };
+    const struct bus_config config = { .url = w->nats.url, .name = "set-up" };
+    assert_int_equal(bus_open(&config, &bus, NULL), STATUS_OK);
+    assert_int_equal(streams_ensure(bus, &streams, NULL), STATUS_OK);
+    bus_close(bus);
+    *state = w;
+    return 0;
+}
+
+static int world_stop(void **state)
+{
+    struct world *w = *state;
+
+    if (w->a.shards)
+        pod_kill(&w->a);
+    if (w->b.shards)
+        pod_kill(&w->b);
+    http_client_free(w->client);
+    loop_timer_free(w->timer);
+    loop_free(w->loop);
+    kill(w->sim, SIGKILL);
+    waitpid(w->sim, NULL, 0);
+    nats_stop(&w->nats);
+    free(w);
+    return 0;
+}
+
+/* ---- what was stored ---- */
+
+static json_t *js_ask(struct bus *bus, const char *subject, const char *body)
+{
+    const struct bus_out out = { .subject = subject, .data = body, .size = strlen(body) };
+    CLEANUP(xfree) char *data = NULL;
+    size_t size;
+    json_t *root;
+
+    assert_int_equal(bus_request_wait(bus, &out, 5000, &data, &size, NULL), STATUS_OK);
+    assert_int_equal(json_parse(data, size, &root, NULL), STATUS_OK);
+    return root;
+}
+
+/* The shard's record, as an operator reads it. */
+static void read_record(struct bus *bus, uint32_t shard, struct shard_record *ret)
+{
+    char subject[128];
+    CLEANUP(xfree) char *data = NULL;
+    size_t size;
+
+    (void)snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.KV_SHARDS.$KV.SHARDS.shard-%u",
+                   shard);
+    const struct bus_out out = { .subject = subject };
+    assert_int_equal(bus_request_wait(bus, &out, 5000, &data, &size, NULL), STATUS_OK);
+    assert_int_equal(shard_record_parse(data, size, ret, NULL), STATUS_OK);
+}
+
+/* The records have reached what Discord has for the sessions: all was published. They never pass
+ * it. */
+static bool is_all_saved(struct world *w)
+{
+    CLEANUP(xfree) char *text = sim_call(w, "/gateway", NULL);
+    CLEANUP(json_decref) json_t *root = NULL;
+    size_t i;
+    json_t *s;
+    unsigned saved = 0;
+
+    assert_int_equal(json_parse(text, strlen(text), &root, NULL), STATUS_OK);
+    json_array_foreach(json_object_get(root, "sessions"), i, s)
+    {
+        uint32_t shard =
+            (uint32_t)json_integer_value(json_array_get(json_object_get(s, "shard"), 0));
+        struct shard_record record;
+        read_record(w->whose->bus, shard, &record);
+        if (strcmp(record.session.id, json_str(s, "session_id")) != 0)
+            continue; /* one that was given up */
+        assert_true((int64_t)record.session.seq <= json_int(s, "seq", 0));
+        assert_string_equal(record.pod, w->whose->name);
+        saved += (int64_t)record.session.seq == json_int(s, "seq", 0) && json_bool(s, "connected");
+    }
+    return saved == SHARD_COUNT;
+}
+
+static uint64_t stored_count(struct bus *bus)
+{
+    CLEANUP(json_decref) json_t *info = js_ask(bus, "$JS.API.STREAM.INFO.EVENTS", "");
+    return (uint64_t)json_int(json_object_get(info, "state"), "last_seq", 0);
+}
+
+/* The message an event is about, as the record names it; 0: none. */
+static uint64_t message_of(const char *type, const char *payload)
+{
+    CLEANUP(json_decref) json_t *d = NULL;
+    assert_int_equal(json_parse(payload, strlen(payload), &d, NULL), STATUS_OK);
+    if (strncmp(type, "MESSAGE_REACTION_", 17) == 0)
+        return json_id(d, "message_id");
+    return strncmp(type, "MESSAGE_", 8) == 0 ? json_id(d, "id") : 0;
+}
+
+static bool is_compared(const char *type)
+{
+    return strncmp(type, "MESSAGE_", 8) == 0 || strcmp(type, "GUILD_MEMBER_ADD") == 0;
+}
+
+static void add_line(json_t *guilds, uint64_t guild_id, const char *type, uint64_t message_id)
+{
+    char key[24], line[128];
+
+    (void)snprintf(key, sizeof(key), "%" PRIu64, guild_id);
+    (void)snprintf(line, sizeof(line), "%s %" PRIu64, type, message_id);
+    if (!json_object_get(guilds, key))
+        json_object_set_new(guilds, key, json_array());
+    json_array_append_new(json_object_get(guilds, key), json_string(line));
+}
+
+/* Each guild's sequence numbers of a session only grow: order, and no event twice. */
+static void check_order(json_t *last, const Guildbus__V1__Event *e)
+{
+    char key[160];
+
+    (void)snprintf(key, sizeof(key), "%" PRIu64 " %s", e->guild_id, e->session);
+    if ((int64_t)e->seq <= json_int(last, key, 0))
+        fail_msg("guild %" PRIu64 " seq %" PRIu64 " after %" PRId64, e->guild_id, e->seq,
+                 json_int(last, key, 0));
+    json_object_set_new(last, key, json_integer((json_int_t)e->seq));
+}
+
+/* guild id → ["TYPE message", …] in the order stored. */
+static json_t *stored_events(struct bus *bus)
+{
+    CLEANUP(json_decref) json_t *last = json_object();
+    json_t *guilds = json_object();
+
+    for (uint64_t n = 1, count = stored_count(bus); n <= count; n++) {
+        CLEANUP(arena_free) struct arena *arena = arena_new(0);
+        CLEANUP(xfree) char *data = NULL;
+        char body[48];
+        size_t size;
+        Guildbus__V1__Envelope *e = NULL;
+        (void)snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 "}", n);
+        const struct bus_out out = { .subject = "$JS.API.DIRECT.GET.EVENTS",
+                                     .data = body,
+                                     .size = strlen(body) };
+        assert_int_equal(bus_request_wait(bus, &out, 5000, &data, &size, NULL), STATUS_OK);
+        assert_int_equal(codec_decode(data, size, arena, &e, NULL), STATUS_OK);
+        check_order(last, e->event);
+        if (is_compared(e->event->type))
+            add_line(guilds, e->event->guild_id, e->event->type,
+                     message_of(e->event->type, e->event->payload_json));
+    }
+    return guilds;
+}
+
+static json_t *sent_events(struct world *w)
+{
+    CLEANUP(xfree) char *text = sim_call(w, "/record?kind=event", NULL);
+    json_t *guilds = json_object();
+    char *rest = text;
+
+    for (char *line; (line = strsep(&rest, "\n")) != NULL && *line;) {
+        CLEANUP(json_decref) json_t *e = NULL;
+        assert_int_equal(json_parse(line, strlen(line), &e, NULL), STATUS_OK);
+        if (is_compared(json_str(e, "type")))
+            add_line(guilds, json_id(e, "guild_id"), json_str(e, "type"), json_id(e, "message_id"));
+    }
+    return guilds;
+}
+
+static size_t line_count(const json_t *guilds)
+{
+    size_t n = 0;
+    const char *key;
+    json_t *lines;
+    json_object_foreach((json_t *)(uintptr_t)guilds, key, lines) n += json_array_size(lines);
+    return n;
+}
+
+/* Every event that Discord sent is stored once, each guild's in Discord's order. Returns how many.
+ */
+static size_t check_all_stored(struct world *w, struct bus *bus)
+{
+    CLEANUP(json_decref) json_t *sent = sent_events(w);
+    CLEANUP(json_decref) json_t *stored = stored_events(bus);
+    const char *guild;
+    json_t *lines;
+
+    json_object_foreach(sent, guild, lines)
+    {
+        const json_t *there = json_object_get(stored, guild);
+        if (json_array_size(lines) != json_array_size(there))
+            fail_msg("guild %s: sent %zu, stored %zu", guild, json_array_size(lines),
+                     json_array_size(there));
+        if (!json_equal(lines, there))
+            fail_msg("guild %s: another order", guild);
+    }
+    assert_int_equal(line_count(sent), line_count(stored));
+    return line_count(sent);
+}
+
+#endif
