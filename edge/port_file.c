@@ -1,5 +1,6 @@
 #include "edge/port_file.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
