@@ -22,7 +22,8 @@ static void on_done(void *ctx, uint64_t serial, const struct discord_answer *ans
     g->actions_in_flight--;
     if (g->state != GUILD_SERVING)
         return; /* whoever owns the guild now makes the call again */
-    guild_run_result(g, action_id, answer->code, answer->body, answer->size);
+    if (answer->code != DISCORD_WITHDRAWN)
+        guild_run_result(g, action_id, answer->code, answer->body, answer->size);
     guild_try_seal(g);
 }
 
@@ -50,12 +51,19 @@ void guild_start_action(struct guild *g, int64_t action_id)
                                            .box = o->box,
                                            .on_done = on_done,
                                            .ctx = o,
-                                           .tag = owner_ask_about(g, action_id) };
+                                           .tag = owner_ask_about(g, action_id),
+                                           .group = g->generation };
         g->actions_in_flight++;
         metric_add(&actions_started, 1);
         discord_rest_send(o->config.rest, &call);
     }
     sqlite3_reset(q);
+}
+
+void guild_withdraw_actions(struct guild *g)
+{
+    if (g->actions_in_flight)
+        discord_rest_withdraw(g->owner->config.rest, g->generation);
 }
 
 void guild_start_all_actions(struct guild *g)

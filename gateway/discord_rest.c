@@ -55,9 +55,10 @@ struct call {
     struct mailbox *box;
     void (*on_done)(void *ctx, uint64_t tag, const struct discord_answer *answer);
     void *ctx;
-    uint64_t tag;
+    uint64_t tag, group;
     struct rest_key key;
     struct rest_lane *lane;
+    bool queued; /* in its lane */
     unsigned tries, limited;
     int64_t sent_us;
     /* the answer */
@@ -118,6 +119,7 @@ static struct call *call_new(struct discord_rest *rest, const struct discord_cal
     c->on_done = from->on_done;
     c->ctx = from->ctx;
     c->tag = from->tag;
+    c->group = from->group;
     rest_key_read(c->method, c->path, &c->key);
     return c;
 }
@@ -218,6 +220,7 @@ static int64_t pump_lane(struct discord_rest *rest, struct rest_lane *lane, int6
         struct call *c = CONTAINER_OF(lane->first, struct call, item);
         if (c->key.as_bot && rest->refused) {
             rest_lane_take(lane);
+            c->queued = false;
             deliver(c, 401, NULL, 0);
             continue;
         }
@@ -225,6 +228,7 @@ static int64_t pump_lane(struct discord_rest *rest, struct rest_lane *lane, int6
         if (wait > 0)
             return wait;
         rest_lane_take(lane);
+        c->queued = false;
         rest_limits_sent(rest->limits, lane, now);
         send_call(rest, c);
     }
@@ -344,6 +348,7 @@ static void again(struct discord_rest *rest, struct call *c, int64_t wait_ms)
 {
     rest_limits_block(c->lane, clock_now_ms() + wait_ms);
     rest_lane_prepend(c->lane, &c->item);
+    c->queued = true;
     activate(rest, c->lane);
 }
 
@@ -439,6 +444,7 @@ static void accept_call(struct letter *l, void *owner)
     }
     c->lane = rest_limits_lane(rest->limits, &c->key);
     rest_lane_append(c->lane, &c->item);
+    c->queued = true;
     activate(rest, c->lane);
 }
 
@@ -458,6 +464,49 @@ void discord_rest_send(struct discord_rest *rest, const struct discord_call *cal
     }
     c->letter = (struct letter){ .read = accept_call, .discard = call_discard };
     struct letter *l = &c->letter;
+    mailbox_post_always(rest->box, &l);
+}
+
+/* ---- what is taken back ---- */
+
+struct withdrawal {
+    struct letter letter;
+    uint64_t group;
+};
+
+static void withdrawal_discard(struct letter *l)
+{
+    free(CONTAINER_OF(l, struct withdrawal, letter));
+}
+
+/* Each try so far was refused with 429: no try had an effect. */
+static bool is_untouched(const struct call *c)
+{
+    return c->queued && c->tries == c->limited;
+}
+
+static void withdraw(struct letter *l, void *owner)
+{
+    struct withdrawal *w = CONTAINER_OF(l, struct withdrawal, letter);
+    struct discord_rest *rest = owner;
+
+    for (struct call *c = rest->calls, *next; c; c = next) {
+        next = c->next;
+        if (c->group != w->group || !is_untouched(c))
+            continue;
+        rest_lane_remove(c->lane, &c->item);
+        deliver(c, DISCORD_WITHDRAWN, NULL, 0);
+    }
+    withdrawal_discard(l);
+}
+
+void discord_rest_withdraw(struct discord_rest *rest, uint64_t group)
+{
+    struct withdrawal *w = xcalloc(1, sizeof(*w));
+
+    w->letter = (struct letter){ .read = withdraw, .discard = withdrawal_discard };
+    w->group = group;
+    struct letter *l = &w->letter;
     mailbox_post_always(rest->box, &l);
 }
 

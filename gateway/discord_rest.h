@@ -23,8 +23,9 @@ struct discord_rest_config {
     const char *api_url; /* https://discord.com/api/v10 */
     const char *token;
 };
+enum { DISCORD_WITHDRAWN = -1 };
 struct discord_answer {
-    int code;         /* HTTP status; 0: gave up without an answer */
+    int code;         /* HTTP status; 0: gave up without an answer; DISCORD_WITHDRAWN */
     const char *body; /* NUL added */
     size_t size;
 };
@@ -36,6 +37,7 @@ struct discord_call {
     void (*on_done)(void *ctx, uint64_t tag, const struct discord_answer *answer);
     void *ctx;
     uint64_t tag;
+    uint64_t group; /* for discord_rest_withdraw; 0: none */
 };
 
 enum status discord_rest_new(const struct discord_rest_config *config, struct discord_rest **ret_rest, struct err *err)
@@ -44,5 +46,8 @@ enum status discord_rest_new(const struct discord_rest_config *config, struct di
 void discord_rest_free(struct discord_rest *rest);
 DEFINE_CLEANUP(struct discord_rest *, discord_rest_free)
 void discord_rest_send(struct discord_rest *rest, const struct discord_call *call);
+/* Calls of the group that have not left yet come back with DISCORD_WITHDRAWN and are not made; those
+ * that are out, or may have had their effect, come back as ever. Any thread. */
+void discord_rest_withdraw(struct discord_rest *rest, uint64_t group);
 
 #endif

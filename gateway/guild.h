@@ -247,6 +247,8 @@ void guild_prune_answered(struct guild *g);
 /* ---- actions.c: the outbox's REST calls ---- */
 void guild_start_action(struct guild *g, int64_t action_id);
 void guild_start_all_actions(struct guild *g);
+/* Takes back those that have not left yet: whoever owns the guild next makes them. */
+void guild_withdraw_actions(struct guild *g);
 
 /* ---- handoff.c: who owns ---- */
 void owner_on_control(void *ctx, uint64_t tag, const struct bus_in *in);

@@ -53,6 +53,7 @@ void guild_leave(struct guild *g, const char *peer)
     if (g->first && store_position_put(g->owner->store, g->id, &g->pos, &err) != STATUS_OK)
         log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
     guild_drop_batches(g);
+    guild_withdraw_actions(g);
     guild_feed_stop(g);
     bus_unsubscribe(&g->tail);
     if (peer && strcmp(peer, g->owner->config.pod) != 0)
@@ -275,6 +276,7 @@ static void on_yield(struct guild *g, const Guildbus__V1__Yield *y, const struct
     m->unseal_epoch = y->unseal_epoch;
     (void)snprintf(m->peer, sizeof(m->peer), "%s", y->target);
     m->wanted = g->hold_actions = true;
+    guild_withdraw_actions(g); /* calls that wait for Discord's limits are the target's to make */
     m->seal_by_ms = clock_now_ms() + SEAL_WAIT_MS;
     owner_wake_in(g, SEAL_WAIT_MS);
     guild_try_seal(g);

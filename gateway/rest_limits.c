@@ -153,6 +153,19 @@ struct rest_item *rest_lane_take(struct rest_lane *lane)
     return item;
 }
 
+void rest_lane_remove(struct rest_lane *lane, struct rest_item *item)
+{
+    struct rest_item **at = &lane->first;
+
+    while (*at && *at != item)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    *at = item->next;
+    if (lane->end == &item->next)
+        lane->end = at;
+}
+
 static void join_bucket(struct rest_limits *l, struct rest_lane *lane, uint64_t hash)
 {
     uint64_t id = mix(hash, lane->major);

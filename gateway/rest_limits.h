@@ -67,6 +67,8 @@ struct rest_lane *rest_limits_lane(struct rest_limits *limits, const struct rest
 void rest_lane_append(struct rest_lane *lane, struct rest_item *item);
 void rest_lane_prepend(struct rest_lane *lane, struct rest_item *item);
 struct rest_item *rest_lane_take(struct rest_lane *lane);
+/* Nothing when it does not wait there. */
+void rest_lane_remove(struct rest_lane *lane, struct rest_item *item);
 
 /* 0: the lane's first call may leave now. Else how long to wait, ms; INT64_MAX: until an answer
  * comes. */

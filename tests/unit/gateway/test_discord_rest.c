@@ -281,6 +281,44 @@ static void test_a_path_with_a_blank_or_a_newline_never_leaves(void **state UNUS
     bench_stop(&b);
 }
 
+static void send_in_group(struct bench *b, uint64_t group, size_t answers_to_wait_for)
+{
+    const struct discord_call call = { .method = "GET",
+                                       .path = "/channels/1/messages",
+                                       .box = loop_mailbox(b->loop),
+                                       .on_done = on_done,
+                                       .ctx = b,
+                                       .tag = group,
+                                       .group = group };
+    b->want_count = answers_to_wait_for;
+    discord_rest_send(b->rest, &call);
+}
+
+static void test_what_waits_is_withdrawn_by_group_and_never_leaves(void **state UNUSED)
+{
+    static const struct answer last[] = { { 200, "{}", "abcd", "0", "600" } };
+    struct bench b;
+    bench_start(&b, last, 1);
+    send_in_group(&b, 5, 1);
+    loop_run(b.loop); /* from here on the bucket is empty for ten minutes */
+    send_in_group(&b, 6, 3);
+    send_in_group(&b, 5, 3);
+    send_in_group(&b, 5, 3);
+    discord_rest_withdraw(b.rest, 5);
+    loop_run(b.loop);
+    assert_int_equal(b.done[0].code, 200);
+    for (size_t i = 1; i < 3; i++) {
+        assert_int_equal(b.done[i].tag, 5);
+        assert_int_equal(b.done[i].code, DISCORD_WITHDRAWN);
+    }
+    b.want_count = 4;
+    discord_rest_withdraw(b.rest, 6); /* it was still there */
+    loop_run(b.loop);
+    assert_int_equal(b.done[3].tag, 6);
+    assert_int_equal(b.seen_count, 1);
+    bench_stop(&b);
+}
+
 static void test_calls_under_way_end_with_the_client(void **state UNUSED)
 {
     static const struct answer slow[] = { { .code = 429, .body = "{\"retry_after\":600}" } };
@@ -303,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_a_401_ends_all_calls_with_the_token),
         cmocka_unit_test(test_calls_of_a_bucket_stay_in_order),
         cmocka_unit_test(test_a_path_with_a_blank_or_a_newline_never_leaves),
+        cmocka_unit_test(test_what_waits_is_withdrawn_by_group_and_never_leaves),
         cmocka_unit_test(test_calls_under_way_end_with_the_client),
     };
     return cmocka_run_group_tests_name("discord_rest", tests, NULL, NULL);
