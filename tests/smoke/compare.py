@@ -22,6 +22,7 @@ class Sent:
     events: int = 0
     rows: dict = dataclasses.field(default_factory=dict)  # message id: reactions
     gone: set = dataclasses.field(default_factory=set)    # ids of deleted messages
+    threads: int = 0                                      # that the bot made, one for each reported user
 
 
 @dataclasses.dataclass
@@ -30,6 +31,7 @@ class Held:
     applied: int = 0
     rows: dict = dataclasses.field(default_factory=dict)
     waiting: int = 0  # calls to Discord that are still to be made
+    threads: int = 0  # users' threads that it knows of
 
 
 def count_event(sent, d):
@@ -41,6 +43,8 @@ def count_event(sent, d):
     elif d["type"] in ("MESSAGE_DELETE", "MESSAGE_DELETE_BULK"):
         sent.rows.pop(message_id, None)
         sent.gone.add(message_id)
+    elif d["type"] == "THREAD_CREATE":
+        sent.threads += 1
     elif message_id in sent.rows:
         sent.rows[message_id] += d["delta"]
 
@@ -66,9 +70,13 @@ def read_pod(path, guilds):
             row = db.execute("SELECT events_applied FROM guild_state WHERE guild_id = ?", (guild,)).fetchone()
             if row:
                 rows = db.execute("SELECT message_id, react_count FROM message_stats WHERE guild_id = ?", (guild,))
-                waiting = db.execute("SELECT count(*) FROM outbox WHERE guild_id = ?", (guild,)).fetchone()[0]
-                held[guild] = Held(row[0], dict(rows.fetchall()), waiting)
+                held[guild] = Held(row[0], dict(rows.fetchall()), _count(db, guild, "outbox"),
+                                   _count(db, guild, "user_threads", "AND thread_id <> 0"))
     return held
+
+
+def _count(db, guild, table, where=""):
+    return db.execute(f"SELECT count(*) FROM {table} WHERE guild_id = ? {where}", (guild,)).fetchone()[0]
 
 
 def read_owners(assignments, data_dir_of):
@@ -120,3 +128,8 @@ def compare(sent, held, stored):
             notes.append(f"guild {guild}: sent {s.events}, stored {stored.get(guild, 0)}, applied {h.applied}, "
                          f"rows expected {len(s.rows)}, rows held {len(h.rows)}: lost {lost}, duplicated {duplicated}")
     return total, notes[:NOTES]
+
+
+def doubled_threads(sent, held):
+    """Threads beyond the one that each reported user has: a call to Discord that two owners made."""
+    return sum(max(0, s.threads - held[guild].threads) for guild, s in sent.items() if guild in held)

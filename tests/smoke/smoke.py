@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
-from compare import compare, read_owners, read_record  # noqa: E402
+from compare import compare, doubled_threads, read_owners, read_record  # noqa: E402
 from movers import Movers  # noqa: E402
 from portal import check_portal, save_settings  # noqa: E402
 from traffic import (record, start_traffic, stored_events, traffic_report, wait_for_traffic,  # noqa: E402
@@ -84,13 +84,15 @@ def verdict(cluster, args):
         say(f"had to be killed: {', '.join(cluster.killed)}")
     # Stopping pods hand their guilds over, so who owns what is asked afterwards.
     held = read_owners(cluster.stored_owners(), cluster.data_dir)
-    events, notes = compare(read_record(lines), held, stored)
+    sent = read_record(lines)
+    events, notes = compare(sent, held, stored)
+    report["doubled"] = doubled_threads(sent, held)
     for note in notes:
         say(note)
     result = {"events": events, "interactions": report, "handoffs": movers.verdict(),
               "portal": {"ok": portal["ok"]}}
-    good = (clean and not events["lost"] and not events["duplicated"] and not result["interactions"]["failed"]
-            and result["interactions"]["answered"] == result["interactions"]["sent"]
+    good = (clean and not events["lost"] and not events["duplicated"] and not report["failed"] and not report["doubled"]
+            and report["answered"] == report["sent"]
             and not result["handoffs"]["failed"] and result["handoffs"]["done"] >= args.moves and portal["ok"]
             and events["sent"] >= args.events)
     return good, result

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from compare import compare, read_owners, read_record  # noqa: E402
+from compare import compare, doubled_threads, read_owners, read_record  # noqa: E402
 
 GUILD, POD = 7 << 22, "gw-1"
 
@@ -45,6 +45,7 @@ class Comparer(unittest.TestCase):
         db.execute("CREATE TABLE guild_state(guild_id INTEGER PRIMARY KEY, events_applied INTEGER)")
         db.execute("CREATE TABLE message_stats(guild_id INTEGER, message_id INTEGER, react_count INTEGER)")
         db.execute("CREATE TABLE outbox(guild_id INTEGER)")
+        db.execute("CREATE TABLE user_threads(guild_id INTEGER, thread_id INTEGER)")
         db.execute("INSERT INTO guild_state VALUES(?, ?)", (GUILD, applied))
         for message, reactions in rows.items():
             db.execute("INSERT INTO message_stats VALUES(?, ?, ?)", (GUILD, message, reactions))
@@ -101,6 +102,13 @@ class Comparer(unittest.TestCase):
     def test_rows_on_a_pod_that_is_not_the_owner_do_not_count(self):
         self.pod("gw-2", 3, {11: 9, 55: 1})
         self.assertEqual(self.verdict(), (0, 0))
+
+    def test_a_thread_made_twice_is_doubled(self):
+        self.db.execute("INSERT INTO user_threads VALUES(?, 77), (?, 0)", (GUILD, GUILD))
+        made_twice = [event("THREAD_CREATE"), event("THREAD_CREATE")]
+        held = read_owners({GUILD: POD}, lambda pod: pathlib.Path(self.folder.name) / pod)
+        self.assertEqual(doubled_threads(read_record(made_twice), held), 1)
+        self.assertEqual(doubled_threads(read_record(made_twice[:1]), held), 0)
 
 
 if __name__ == "__main__":
