@@ -240,7 +240,7 @@ static enum status store_value(const struct config_row *row, const char *value, 
         *(int64_t *)field = (int64_t)level;
         return STATUS_OK;
     }
-    must(!"a config kind");
+    must_failed(__FILE__, __LINE__, "a known kind");
 }
 
 static enum status load_row(const struct config_row *row, void *into, struct err *err)

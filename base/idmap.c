@@ -1,7 +1,17 @@
 #include "base/idmap.h"
 
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
+/* The high half of a product by 2^64/φ: each bit of an id reaches it. uthash's own function falls
+ * through switch labels, which clang reports. */
+#define HASH_FUNCTION(keyptr, keylen, hashv)                                                       \
+    do {                                                                                           \
+        uint64_t hash_id_;                                                                         \
+        memcpy(&hash_id_, (keyptr), sizeof(hash_id_));                                             \
+        (hashv) = (unsigned)((hash_id_ * UINT64_C(0x9e3779b97f4a7c15)) >> 32);                     \
+    } while (0)
 #include <uthash.h>
 
 #include "base/xmem.h"

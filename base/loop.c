@@ -202,8 +202,7 @@ static void on_timer_fd(void *ctx, uint32_t events UNUSED)
     struct loop *loop = ctx;
     uint64_t times;
 
-    if (read(loop->timer_fd, &times, sizeof(times)) < 0 && errno != EAGAIN)
-        must(!"timerfd");
+    must(read(loop->timer_fd, &times, sizeof(times)) >= 0 || errno == EAGAIN);
     /* Timers started from here on wait for the next round, so a timer of 0 ms cannot starve the
      * sockets. */
     int64_t now = clock_now_us();
@@ -294,8 +293,7 @@ static void on_stop_fd(void *ctx, uint32_t events UNUSED)
     struct loop *loop = ctx;
     uint64_t times;
 
-    if (read(loop->stop_fd, &times, sizeof(times)) < 0 && errno != EAGAIN)
-        must(!"eventfd");
+    must(read(loop->stop_fd, &times, sizeof(times)) >= 0 || errno == EAGAIN);
 }
 
 static enum status open_fds(struct loop *loop, struct err *err)
@@ -366,8 +364,7 @@ void loop_stop(struct loop *loop)
     const uint64_t one = 1;
 
     atomic_store(&loop->stop, true);
-    if (write(loop->stop_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        must(!"eventfd");
+    must(write(loop->stop_fd, &one, sizeof(one)) >= 0 || errno == EAGAIN);
 }
 
 struct mailbox *loop_mailbox(struct loop *loop)
