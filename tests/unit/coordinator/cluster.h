@@ -692,7 +692,7 @@ static int cluster_teardown(void **state)
     char path[128];
 
     for (int i = 0; i < COORDINATORS; i++)
-        (void)cluster_stop(w, i, SIGKILL);
+        assert_int_equal(cluster_stop(w, i, SIGTERM), 0);
     for (int i = 0; i < PODS; i++) {
         bus_unsubscribe(&w->pods[i].sub);
         idmap_free(w->pods[i].epochs);

@@ -1,0 +1,181 @@
+/* needs: nats postgres
+ *
+ * Replicas on one real PostgreSQL: one leads, the others answer reads, each may die. */
+#include "cluster.h"
+
+#include "base/pg.h"
+
+static int databases;
+
+static struct pg *admin(void)
+{
+    return pg_new(getenv("DATABASE_URL_OF_TEST"));
+}
+
+/* A database of its own beside the one that DATABASE_URL names. */
+static int setup(void **state)
+{
+    const char *url = getenv("DATABASE_URL");
+    char sql[128];
+
+    if (url)
+        setenv("DATABASE_URL_OF_TEST", url, 1);
+    if (!getenv("DATABASE_URL_OF_TEST")) {
+        fprintf(stderr, "DATABASE_URL is not set: run it with tests/run_with_postgres.sh\n");
+        exit(77);
+    }
+    if (cluster_setup(state))
+        return 1;
+    struct cluster *w = *state;
+    CLEANUP(pg_free) struct pg *pg = admin();
+    url = getenv("DATABASE_URL_OF_TEST");
+    (void)snprintf(sql, sizeof(sql), "CREATE DATABASE leader_%d_%d", (int)getpid(), ++databases);
+    OK(pg_script(pg, sql, NULL));
+    (void)snprintf(w->database_url, sizeof(w->database_url), "%.*s/leader_%d_%d",
+                   (int)(strrchr(url, '/') - url), url, (int)getpid(), databases);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    CLEANUP(pg_free) struct pg *pg = admin();
+    struct cluster *w = *state;
+    char sql[128];
+
+    for (int i = 0; i < COORDINATORS; i++)
+        assert_int_equal(cluster_stop(w, i, SIGTERM), 0);
+    (void)snprintf(sql, sizeof(sql), "DROP DATABASE leader_%d_%d WITH (FORCE)", (int)getpid(),
+                   databases);
+    OK(pg_script(pg, sql, NULL));
+    return cluster_teardown(state);
+}
+
+static bool leads(struct cluster *w, int at)
+{
+    ANSWERED a = cluster_call(w, at, "GET", "/status", NULL, NULL);
+
+    return json_is_true(json_object_get(a.root, "leader"));
+}
+
+static bool is_ready_to_read(struct cluster *w, int at)
+{
+    ANSWERED a = cluster_call(w, at, "GET", "/status", NULL, NULL);
+
+    return a.code == 200;
+}
+
+static void start_two(struct cluster *w)
+{
+    cluster_lead(w, 0);
+    cluster_start(w, 1);
+    cluster_until(w, is_ready_to_read(w, 1));
+    pods_start(w, 2);
+    pod_see(&w->pods[0], 1, 20);
+    cluster_until(w, cluster_status(w, "guilds_owned") == 20);
+}
+
+static void test_one_leads_and_the_other_answers_reads(void **state)
+{
+    struct cluster *w = *state;
+
+    start_two(w);
+    assert_true(leads(w, 0));
+    assert_false(leads(w, 1));
+    ANSWERED a = cluster_call(w, 1, "GET", "/guild-assignments/7", NULL, NULL);
+    assert_int_equal(a.code, 200);
+    assert_string_equal(json_str(a.root, "state"), "owned");
+    ANSWERED b = cluster_call(w, 1, "POST", "/reassign-guild",
+                              "{\"guild_id\":\"1\",\"pod_id\":\"gw-2\"}", "Bearer sesame");
+    assert_int_equal(b.code, 503);
+    ANSWERED c = cluster_get(w, "/status");
+    assert_string_equal(json_str(c.root, "storage"), "postgresql");
+}
+
+static void test_the_other_goes_on_when_the_leader_dies(void **state)
+{
+    struct cluster *w = *state;
+
+    start_two(w);
+    w->pods[1].ignores_take = true;
+    bool on_first = idmap_get(w->pods[0].epochs, 1) != NULL;
+    uint64_t guild = on_first ? 1 : 2;
+    assert_non_null(idmap_get(w->pods[0].epochs, guild));
+    uint64_t move = cluster_reassign(w, guild, "gw-2");
+    cluster_until(w, w->pods[1].takes >= 1);
+    (void)cluster_stop(w, 0, SIGKILL);
+    w->pods[1].ignores_take = false;
+    cluster_until(w, leads(w, 1));
+    w->ports[0] = w->ports[1]; /* ask that one from now on */
+    cluster_until(w, cluster_move_is(w, move, "done"));
+    assert_int_equal(cluster_status(w, "guilds_owned"), 20);
+    assert_int_equal(w->pods[0].refused_beats, 0);
+}
+
+static void test_a_leader_that_stops_hands_over(void **state)
+{
+    struct cluster *w = *state;
+
+    start_two(w);
+    assert_int_equal(cluster_stop(w, 0, SIGTERM), 0);
+    cluster_until(w, leads(w, 1));
+    cluster_start(w, 0);
+    cluster_until(w, is_ready_to_read(w, 0));
+    assert_false(leads(w, 0));
+}
+
+/* The leader's session is gone, and its lock with it: one of the two leads afterwards, and nothing
+ * is lost. */
+static void test_lost_database_connections_heal(void **state)
+{
+    struct cluster *w = *state;
+    CLEANUP(pg_free) struct pg *pg = admin();
+    struct pg_params name = { .count = 1, .values = { strrchr(w->database_url, '/') + 1 } };
+
+    start_two(w);
+    for (int i = 0; i < 3; i++) {
+        OK(pg_exec(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                   &name, NULL, NULL));
+        cluster_until(w, is_ready_to_read(w, 0) && is_ready_to_read(w, 1));
+        cluster_until(w, leads(w, 0) || leads(w, 1));
+        /* Asked until it is heard: nobody may be listening at the moment. */
+        for (bool known = false; !known; known = cluster_status(w, "guilds") == 21 + i) {
+            pod_see(&w->pods[0], 1000 + (uint64_t)i, 1);
+            cluster_turn(w);
+        }
+    }
+    cluster_until(w, cluster_status(w, "guilds_owned") == 23);
+    assert_int_equal(w->pods[0].refused_beats + w->pods[1].refused_beats, 0);
+    assert_true(cluster_pod_is(w, "gw-1", "active") && cluster_pod_is(w, "gw-2", "active"));
+}
+
+/* Rows that an operator reads with psql: moments are moments, and the columns of the plan are
+ * there. */
+static void test_the_tables_read_well_in_psql(void **state)
+{
+    struct cluster *w = *state;
+    CLEANUP(pg_result_free) struct pg_result *r = NULL;
+
+    start_two(w);
+    CLEANUP(pg_free) struct pg *pg = pg_new(w->database_url);
+    OK(pg_exec(pg,
+               "SELECT count(*) FROM guild_assignments g JOIN pod_health p USING (pod_id)"
+               " WHERE g.assigned_at > now() - interval '5 minutes' AND g.last_heartbeat <= now()"
+               " AND p.status = 'active' AND p.capacity = 1000 AND p.guild_count >= 0"
+               " AND p.last_heartbeat > now() - interval '1 minute'",
+               NULL, &r, NULL));
+    assert_int_equal(pg_int(r, 0, 0), 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_one_leads_and_the_other_answers_reads, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_the_other_goes_on_when_the_leader_dies, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_leader_that_stops_hands_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lost_database_connections_heal, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_tables_read_well_in_psql, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("leader", tests, NULL, NULL);
+}
