@@ -11,6 +11,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/smoke"))
 from cluster import Cluster, Options, StartError  # noqa: E402
+from portal import Wrong, save_settings  # noqa: E402
 from processes import http_json  # noqa: E402
 
 REAL = ("DISCORD_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID")
@@ -89,15 +90,16 @@ def write_env(cluster):
 def welcome(cluster):
     c = cluster
     text = f"\n  Portal   {c.portal_url}/\n"
+    guild = next(iter(sorted(c.assignments())), "GUILD")
     if c.options.discord:
         text += f"  Discord's Interactions Endpoint URL must lead to {c.interactions_url}\n"
     text += f"\n{table(c)}\n\n  In another terminal:\n"
     text += f"    . ./{write_env(c)}\n"
     text += "    guildbusctl status                         # the cluster in one look\n"
     text += "    guildbusctl guilds                         # which pod owns which guild\n"
-    text += "    guildbusctl reassign GUILD gw-2            # move one while it is in use\n"
-    text += "    nats sub 'feed.>' --translate 'guildbusctl decode'   # events as they pass (natscli)\n"
-    text += f"    kill -9 {c.processes[c.pods[0]].pid}                              # a pod dies: watch the others take over\n"
+    text += f"    guildbusctl reassign {guild} gw-2   # move one while it is in use; gw-1 brings it back\n"
+    text += "    nats sub 'feed.>' --translate 'guildbusctl decode'   # events as they pass; nats is natscli\n"
+    text += f"    kill -9 {c.processes[c.pods[0]].pid}".ljust(47) + "# a pod dies: watch the others take over\n"
     return text
 
 
@@ -191,12 +193,14 @@ def main():
         cluster.start()
         if not cluster.options.discord:
             cluster.wait_until_owned()
+            print("  telling the bot each guild's channels, in the portal", flush=True)
+            save_settings(cluster)
             if not args.no_traffic:
                 start_traffic(cluster)
         print(welcome(cluster), flush=True)
         ready.append(1)
         watch(cluster, args.seconds, stopping)
-    except StartError as e:
+    except (StartError, Wrong, OSError) as e:
         print(f"./dev up: {e}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
