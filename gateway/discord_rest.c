@@ -169,7 +169,7 @@ static char *reason_header(const char *reason)
     struct bytes b = { .size = 0 };
 
     bytes_append(&b, name, sizeof(name) - 1);
-    for (size_t i = 0; reason[i] && i < REASON_MAX; i++) {
+    for (size_t i = 0; i < REASON_MAX && reason[i]; i++) {
         unsigned char c = (unsigned char)reason[i];
         const char encoded[] = { '%', hex[c >> 4], hex[c & 15] };
         if (c < 0x80 && (isalnum(c) || strchr("-_.~", c)))
@@ -277,7 +277,7 @@ static int64_t seconds_to_ms(const char *text)
     double seconds = strtod(text, NULL);
     if (!(seconds > 0))
         return 0;
-    if (seconds > RETRY_AFTER_MAX_MS / 1000)
+    if (seconds * 1000 > RETRY_AFTER_MAX_MS)
         return RETRY_AFTER_MAX_MS;
     return (int64_t)(seconds * 1000) + 1;
 }
@@ -547,13 +547,13 @@ enum status discord_rest_new(const struct discord_rest_config *config,
         rest->api_url[n - 1] = '\0';
     rest->authorization = xasprintf("Authorization: Bot %s", config->token);
     rest->limits = rest_limits_new();
-    TRY(mailbox_new(WAITING_MAX * 2, &rest->box, err));
+    TRY(mailbox_new((size_t)WAITING_MAX * 2, &rest->box, err));
     TRY(http_client_new("DiscordBot (https://github.com/guildbus/guildbus, " GUILDBUS_VERSION ")",
                         &rest->http, err));
     int failed = pthread_create(&rest->thread, NULL, run, rest);
     if (failed) {
         rest->thread = 0;
-        return err_set(err, STATUS_UNAVAILABLE, "thread: %s", strerror(failed));
+        return err_set(err, STATUS_UNAVAILABLE, "thread: error %d", failed);
     }
     *ret_rest = TAKE(rest);
     return STATUS_OK;

@@ -1,11 +1,13 @@
 /* discord_rest.h - calls to Discord's REST API, within its rate limits.
  *
- *     outbox, shard ─▶ discord_rest_send ─▶ bucket queue ─▶ http_client ─▶ Discord ─▶ on_done (letter)
+ *     discord_rest_send ─▶ bucket's queue ─▶ http_client ─▶ Discord ─▶ on_done (letter)
  *
- * A call waits for its bucket (Discord's X-RateLimit-Bucket hash + major parameter) and for the global limit; 429s are
- * waited out and repeated; 5xx and lost connections are repeated with back-off where a repeat is safe (GET, PUT, PATCH,
- * DELETE, and POSTs that carry a nonce with enforce_nonce). 401 stops all calls of this process (a wrong token must not
- * burn the invalid-request budget). Interaction callbacks and webhooks of interactions are outside the global limit.
+ * A call waits for its bucket (Discord's X-RateLimit-Bucket hash + major parameter) and for the
+ * global limit; 429s are waited out and repeated; 5xx and lost connections are repeated with
+ * back-off where a repeat is safe (GET, PUT, PATCH, DELETE, and POSTs that carry a nonce with
+ * enforce_nonce). 401 stops all calls of this process (a wrong token must not burn the
+ * invalid-request budget). Interaction callbacks and webhooks of interactions are outside the
+ * global limit.
  *
  * THREAD: discord_rest_send any; on_done on box's thread; new/free one thread. */
 #ifndef GATEWAY_DISCORD_REST_H
@@ -40,14 +42,14 @@ struct discord_call {
     uint64_t group; /* for discord_rest_withdraw; 0: none */
 };
 
-enum status discord_rest_new(const struct discord_rest_config *config, struct discord_rest **ret_rest, struct err *err)
-    MUST_CHECK;
+enum status discord_rest_new(const struct discord_rest_config *config,
+                             struct discord_rest **ret_rest, struct err *err) MUST_CHECK;
 /* Calls under way end without on_done. */
 void discord_rest_free(struct discord_rest *rest);
 DEFINE_CLEANUP(struct discord_rest *, discord_rest_free)
 void discord_rest_send(struct discord_rest *rest, const struct discord_call *call);
-/* Calls of the group that have not left yet come back with DISCORD_WITHDRAWN and are not made; those
- * that are out, or may have had their effect, come back as ever. Any thread. */
+/* Calls of the group that have not left yet come back with DISCORD_WITHDRAWN and are not made;
+ * those that are out, or may have had their effect, come back as ever. Any thread. */
 void discord_rest_withdraw(struct discord_rest *rest, uint64_t group);
 
 #endif

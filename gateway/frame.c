@@ -422,8 +422,9 @@ size_t frame_cut_guild(struct span d, char *into)
             continue;
         size_t before = (size_t)(value.at - from);
         memcpy(out, from, before);
-        memcpy(out + before, "[]", 2);
-        out += before + 2;
+        out += before;
+        *out++ = '[';
+        *out++ = ']';
         from = value.at + value.size;
     }
     size_t rest = (size_t)(d.at + d.size - from);

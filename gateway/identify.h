@@ -30,8 +30,8 @@ struct identify_wish;
 /* on_granted is called once, never from within this call. */
 struct identify_wish *identify_ask(struct identify_gate *gate, uint32_t shard,
                                    void (*on_granted)(void *ctx), void *ctx) MUST_CHECK;
-/* Clears *wish; no on_granted comes any more. Also after on_granted. */
-void identify_cancel(struct identify_wish **wish);
+/* Clears *slot; no on_granted comes any more. Also after on_granted. */
+void identify_cancel(struct identify_wish **slot);
 
 /* One bucket per max_concurrency key: when it is free again. Pure. */
 enum {

@@ -20,7 +20,7 @@ struct lookup;
  * first; address NULL: no such host, or DNS is away. */
 struct lookup *lookup_start(struct loop *loop, const char *host,
                             void (*on_done)(void *ctx, const char *address), void *ctx) MUST_CHECK;
-/* Clears *lookup. Not needed after on_done. */
-void lookup_cancel(struct lookup **lookup);
+/* Clears *slot. Not needed after on_done. */
+void lookup_cancel(struct lookup **slot);
 
 #endif

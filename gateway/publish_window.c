@@ -75,11 +75,12 @@ static void lane_append(struct window *w, struct window_entry *e)
 {
     struct lane **slot = lane_slot(w, e->guild_id);
     if (*slot) {
-        (*slot)->last->next_of_guild = e;
-        (*slot)->last = e;
+        e->lane = *slot;
+        e->lane->last->next_of_guild = e;
+        e->lane->last = e;
         return;
     }
-    struct lane *l = *slot = xcalloc(1, sizeof(*l));
+    struct lane *l = e->lane = *slot = xcalloc(1, sizeof(*l));
     l->guild_id = e->guild_id;
     l->first = l->last = e;
     make_ready(w, l);
@@ -148,15 +149,16 @@ struct window_entry *window_find(struct window *w, uint64_t number)
 
 void window_acked(struct window *w, struct window_entry *e)
 {
-    struct lane **slot = lane_slot(w, e->guild_id), *l = *slot;
+    struct lane *l = e->lane;
 
+    must(l->first == e);
     e->out = false;
     e->acked = true;
     l->first = e->next_of_guild;
     if (l->first) {
         make_ready(w, l);
     } else {
-        *slot = l->next_in_slot;
+        *lane_slot(w, e->guild_id) = l->next_in_slot;
         free(l);
     }
     advance(w);
@@ -164,8 +166,9 @@ void window_acked(struct window *w, struct window_entry *e)
 
 void window_failed(struct window *w, struct window_entry *e)
 {
-    struct lane *l = *lane_slot(w, e->guild_id);
+    struct lane *l = e->lane;
 
+    must(l->first == e);
     e->out = false;
     l->next_ready = w->failed;
     w->failed = l;

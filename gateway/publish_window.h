@@ -24,6 +24,7 @@ enum {
 };
 
 struct window;
+struct lane;
 struct window_entry {
     uint64_t number; /* 1, 2, 3 … in the order added: names the entry */
     uint64_t guild_id, seq;
@@ -33,6 +34,7 @@ struct window_entry {
     char *data; /* owned; NULL: nothing to send */
     size_t size;
     struct window_entry *next_of_guild;
+    struct lane *lane; /* while it is not acked */
 };
 
 struct window *window_new(void) __attribute__((warn_unused_result));

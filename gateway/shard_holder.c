@@ -272,6 +272,7 @@ static void do_dispatch(struct shard_holder *h, const struct frame *f)
 {
     struct err err;
 
+    must(f);
     tell_guilds(h, f);
     if (shard_publisher_add(h->publisher, f, &err) != STATUS_OK) {
         /* Never with flow control at work. The session goes back to what was taken in. */

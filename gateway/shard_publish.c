@@ -100,9 +100,9 @@ static void retry_later(struct shard_publisher *p, enum status status, const str
 {
     if (p->retry_waits)
         return;
-    log_warn("event_publish_failed",
-             "shard=%u status=%s retry_ms=%" PRId64 " waiting=%zu error=%s", p->config.shard,
-             status_name(status), p->retry_ms, window_waiting(p->window), LOG_QUOTE(err->text));
+    log_warn("event_publish_failed", "shard=%u status=%s retry_ms=%" PRId64 " waiting=%zu error=%s",
+             p->config.shard, status_name(status), p->retry_ms, window_waiting(p->window),
+             LOG_QUOTE(err->text));
     p->retry_waits = true;
     loop_timer_start(p->retry_timer, p->retry_ms);
     p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;

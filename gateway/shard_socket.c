@@ -244,8 +244,6 @@ enum status shard_net_new(struct loop *loop, struct shard_net **ret_net, struct 
         .port = CONTEXT_PORT_NO_LISTEN,
         .protocols = protocols,
         .vhost_name = protocol_name,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
         .timeout_secs = CLOSE_WAIT_S,
     };

@@ -49,7 +49,7 @@ enum status shard_socket_open(struct shard_net *net, const char *url,
 enum status shard_socket_send(struct shard_socket *socket, const char *text) MUST_CHECK;
 /* Back-pressure: false stops reading; what lws has in hand may still come. */
 void shard_socket_read(struct shard_socket *socket, bool on);
-/* Clears *socket. */
-void shard_socket_close(struct shard_socket **socket, int code);
+/* Clears *slot. */
+void shard_socket_close(struct shard_socket **slot, int code);
 
 #endif

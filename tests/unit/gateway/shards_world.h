@@ -13,7 +13,6 @@
 
 #include <cmocka.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 
 #include "base/arena.h"
@@ -26,6 +25,7 @@
 #include "gateway/shards.h"
 #include "messages/codec.h"
 #include "messages/streams.h"
+#include "messages/subjects.h"
 #include "tests/unit/messages/nats_process.h"
 
 enum { PATIENCE_MS = 60000, ASK_EACH_MS = 20, SHARD_COUNT = 2, SIM_TOKEN_MAX = 64 };
@@ -59,21 +59,22 @@ static void sim_exec(const char *folder)
 {
     char path[512], file[128];
     ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
+    int log = open("/dev/null", O_WRONLY);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    path[n > 0 ? n : 0] = '\0';
-    (void)snprintf(file, sizeof(file), "%s/sim.json", folder);
-    setenv("SIM_PORT_FILE", file, 1);
-    setenv("SIM_SHARDS", "2", 1);
-    setenv("SIM_GUILDS", "8", 1);
-    setenv("SIM_HEARTBEAT_MS", "400", 1);
-    setenv("SIM_IDENTIFY_WINDOW_MS", "0", 1);
-    char *folder_of_test = dirname(path);
-    size_t used = strlen(folder_of_test);
-    (void)snprintf(folder_of_test + used, 32, "/guildbus-discord-sim");
-    if (!freopen("/dev/null", "w", stdout))
-        _exit(126);
-    execl(path, "guildbus-discord-sim", NULL);
+    dup2(log, STDOUT_FILENO);
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    (void)snprintf(path + (n > 0 ? n : 0), 32,
+                   "guildbus-discord-sim"); /* it stands beside this test */
+    (void)snprintf(file, sizeof(file), "SIM_PORT_FILE=%s/sim.json", folder);
+    char *const environment[] = { file,
+                                  (char[]){ "SIM_SHARDS=2" },
+                                  (char[]){ "SIM_GUILDS=8" },
+                                  (char[]){ "SIM_HEARTBEAT_MS=400" },
+                                  (char[]){ "SIM_IDENTIFY_WINDOW_MS=0" },
+                                  NULL };
+    execle(path, "guildbus-discord-sim", NULL, environment);
     _exit(127);
 }
 
@@ -231,11 +232,12 @@ static void pod_start(struct pod *p, bool ask_coordinator)
                                           .rest = p->rest,
                                           .token = "simulated-token",
                                           .pod = p->name,
-                                          .incarnation = ++incarnation,
+                                          .incarnation = incarnation,
                                           .ask_coordinator = ask_coordinator };
     if (shards_new(&config, &p->shards, &err) != STATUS_OK)
         fail_msg("%s", err.text);
     p->stopped = false;
+    incarnation++;
     shards_want(p->shards, SHARD_COUNT, ids, SHARD_COUNT);
 }
 
@@ -441,12 +443,12 @@ static json_t *sent_events(struct world *w)
     return guilds;
 }
 
-static size_t line_count(const json_t *guilds)
+static size_t line_count(json_t *guilds)
 {
     size_t n = 0;
     const char *key;
     json_t *lines;
-    json_object_foreach((json_t *)(uintptr_t)guilds, key, lines) n += json_array_size(lines);
+    json_object_foreach(guilds, key, lines) n += json_array_size(lines);
     return n;
 }
 

@@ -92,10 +92,10 @@ static void test_nesting_has_a_bound(void **state UNUSED)
 {
     char text[2 * FRAME_DEPTH + 64];
     struct frame f;
-    for (int depth = FRAME_DEPTH; depth <= FRAME_DEPTH + 1; depth++) {
+    for (size_t depth = FRAME_DEPTH; depth <= FRAME_DEPTH + 1; depth++) {
         size_t n = (size_t)snprintf(text, sizeof(text), "{\"op\":0,\"d\":");
-        memset(text + n, '[', (size_t)depth);
-        memset(text + n + depth, ']', (size_t)depth);
+        memset(text + n, '[', depth);
+        memset(text + n + depth, ']', depth);
         memcpy(text + n + 2 * depth, "}", 2);
         assert_int_equal(parse(text, &f), depth <= FRAME_DEPTH ? STATUS_OK : STATUS_INVALID);
     }

@@ -60,13 +60,13 @@ static void test_each_way_to_lose_a_connection_ends_in_a_resume(void **state)
     }
     finish(w, &w->a);
     assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT);
-    assert_true(sim_count(w, "gateway", "resumes") >= 6 * SHARD_COUNT);
+    assert_true(sim_count(w, "gateway", "resumes") >= INT64_C(6) * SHARD_COUNT);
     assert_int_equal(sim_count(w, "gateway", "closed_1000_by_client"), 0);
 }
 
 static bool has_identified_again(struct world *w)
 {
-    return sim_count(w, "gateway", "identifies") == 2 * SHARD_COUNT && are_all_live(w);
+    return sim_count(w, "gateway", "identifies") == INT64_C(2) * SHARD_COUNT && are_all_live(w);
 }
 
 static void test_an_invalid_session_begins_a_new_one(void **state)
@@ -237,7 +237,8 @@ static void reply(struct coordinator *c, const struct bus_in *in, const Guildbus
 static void answer_identify(struct coordinator *c, const struct bus_in *in)
 {
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
-    Guildbus__V1__IdentifyReply r = GUILDBUS__V1__IDENTIFY_REPLY__INIT;
+    Guildbus__V1__IdentifyReply r;
+    guildbus__v1__identify_reply__init(&r);
     r.granted = ++c->identifies > SHARD_COUNT;
     r.wait_ms = 20;
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_IDENTIFY_REPLY;
@@ -251,12 +252,13 @@ static void answer_guilds(struct coordinator *c, const struct bus_in *in,
 {
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
     Guildbus__V1__Ok ok = GUILDBUS__V1__OK__INIT;
-    Guildbus__V1__Error error = GUILDBUS__V1__ERROR__INIT;
+    Guildbus__V1__Error error;
     char key[24];
 
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_OK;
     e.ok = &ok;
     if (c->batches++ == 0) {
+        guildbus__v1__error__init(&error);
         error.status = STATUS_UNAVAILABLE;
         e.body_case = GUILDBUS__V1__ENVELOPE__BODY_ERROR;
         e.error = &error;
@@ -275,9 +277,9 @@ static void on_coordinator(void *ctx, uint64_t tag UNUSED, const struct bus_in *
     Guildbus__V1__Envelope *e;
 
     assert_int_equal(codec_decode(in->data, in->size, arena, &e, NULL), STATUS_OK);
-    if (strcmp(in->subject, "coordinator.identify") == 0)
+    if (strcmp(in->subject, subject_coordinator("identify").text) == 0)
         answer_identify(c, in);
-    else if (strcmp(in->subject, "coordinator.guilds-seen") == 0)
+    else if (strcmp(in->subject, subject_coordinator("guilds-seen").text) == 0)
         answer_guilds(c, in, e->guilds_seen);
     else
         fail_msg("%s", in->subject);
@@ -299,14 +301,14 @@ static void test_the_coordinator_grants_and_hears_of_the_guilds(void **state)
 
     coordinator = (struct coordinator){ .guilds = json_object() };
     assert_int_equal(bus_open(&config, &coordinator.bus, NULL), STATUS_OK);
-    const struct bus_subscription all = { .subject = "coordinator.*",
+    const struct bus_subscription all = { .subject = subject_wildcard(SUBJECT_COORDINATOR),
                                           .box = loop_mailbox(w->loop),
                                           .on_message = on_coordinator,
                                           .ctx = &coordinator };
     assert_int_equal(bus_subscribe(coordinator.bus, &all, &sub, NULL), STATUS_OK);
     pod_start(&w->a, true);
     wait_for(w, all_guilds_are_told);
-    assert_true(coordinator.identifies >= 2 * SHARD_COUNT);
+    assert_true(coordinator.identifies >= INT64_C(2) * SHARD_COUNT);
     assert_true(coordinator.batches >= 2);
     bus_unsubscribe(&sub);
     bus_close(coordinator.bus);
