@@ -25,9 +25,14 @@ static void found_release(struct found *f)
 }
 #define CLEANUP_FOUND __attribute__((cleanup(found_release)))
 
-static void *field_of(const struct config_row *row, const void *config)
+static void *field_of(const struct config_row *row, void *config)
 {
-    return (void *)((uintptr_t)config + row->offset);
+    return (char *)config + row->offset;
+}
+
+static const void *value_of(const struct config_row *row, const void *config)
+{
+    return (const char *)config + row->offset;
 }
 
 static bool is_text_kind(enum config_kind kind)
@@ -295,7 +300,7 @@ static void print_url(const char *url, FILE *out)
 static void print_value(const struct config_row *row, const void *from, FILE *out)
 {
     static const char *const levels[] = { "debug", "info", "warn", "error" };
-    const void *field = field_of(row, from);
+    const void *field = value_of(row, from);
 
     if (is_text_kind(row->kind)) {
         const char *text = *(const char *const *)field;

@@ -67,10 +67,13 @@ enum status http_listen_open(const char *bind_to, int port, int *ret_fd, struct 
 
 int http_listen_port(int fd)
 {
-    struct sockaddr_storage mine = { 0 };
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } mine = { .six = { 0 } };
     socklen_t size = sizeof(mine);
 
-    must(getsockname(fd, (struct sockaddr *)&mine, &size) == 0);
-    return ntohs(mine.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&mine)->sin6_port
-                                            : ((struct sockaddr_in *)&mine)->sin_port);
+    must(getsockname(fd, &mine.any, &size) == 0);
+    return ntohs(mine.any.sa_family == AF_INET6 ? mine.six.sin6_port : mine.four.sin_port);
 }

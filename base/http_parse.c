@@ -135,8 +135,10 @@ static int parse_field(char *line, struct http_head *head)
     *colon = '\0';
     if (!is_token(line))
         return 400;
-    for (char *c = line; *c; c++)
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
+    for (char *c = line; *c; c++) {
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c + ('a' - 'A'));
+    }
 
     char *value = colon + 1 + strspn(colon + 1, " \t");
     size_t len = strlen(value);

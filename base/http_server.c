@@ -595,10 +595,14 @@ static void server_free(void *ctx)
     struct http_server *s = ctx;
 
     http_server_close(s);
-    while (s->conns)
-        conn_close(s->conns);
-    while (s->exchanges)
-        http_exchange_free(s->exchanges);
+    for (struct http_conn *c = s->conns, *next; c; c = next) {
+        next = c->next; /* NOLINT(clang-analyzer-unix.Malloc): only the first has no previous */
+        conn_close(c);
+    }
+    for (struct http_exchange *x = s->exchanges, *next; x; x = next) {
+        next = x->next;
+        http_exchange_free(x);
+    }
     loop_timer_free(s->resume);
     free(s->name);
     free(s);

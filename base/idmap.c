@@ -4,18 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The high half of a product by 2^64/φ: each bit of an id reaches it. uthash's own function falls
- * through switch labels, which clang reports. */
-#define HASH_FUNCTION(keyptr, keylen, hashv)                                                       \
-    do {                                                                                           \
-        uint64_t hash_id_;                                                                         \
-        memcpy(&hash_id_, (keyptr), sizeof(hash_id_));                                             \
-        (hashv) = (unsigned)((hash_id_ * UINT64_C(0x9e3779b97f4a7c15)) >> 32);                     \
-    } while (0)
-#include <uthash.h>
-
 #include "base/xmem.h"
 
+/* The high half of a product by 2^64/φ: each bit of an id reaches it. uthash's own function falls
+ * through switch labels, which clang reports. */
+static unsigned hash_id(const void *key)
+{
+    uint64_t id;
+
+    memcpy(&id, key, sizeof(id));
+    return (unsigned)((id * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = hash_id(keyptr))
+#include <uthash.h>
+
+/* NOLINTBEGIN(readability-function-size, clang-analyzer-unix.Malloc): what uthash expands to */
 struct entry {
     uint64_t id;
     void *value;
@@ -100,3 +103,4 @@ void idmap_each(struct idmap *map, void (*visit)(void *ctx, uint64_t id, void *v
     HASH_ITER(hh, map->entries, e, next)
     visit(ctx, e->id, e->value);
 }
+/* NOLINTEND(readability-function-size, clang-analyzer-unix.Malloc) */

@@ -165,6 +165,7 @@ void loop_timer_start(struct loop_timer *timer, int64_t delay_ms)
     timer->due_us = clock_now_us() + (delay_ms > 0 ? delay_ms : 0) * 1000;
     if (loop->timers == loop->room) {
         loop->room = loop->room ? loop->room * 2 : 64;
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
         loop->heap = xrealloc(loop->heap, loop->room * sizeof(*loop->heap));
     }
     loop->timers++;

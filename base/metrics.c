@@ -107,6 +107,7 @@ static void print_words(FILE *out)
         if (atomic_load(&words[i].text))
             known[n++] = &words[i];
     }
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     qsort(known, n, sizeof(*known), compare_words);
     fprintf(out, "# HELP %s warnings and errors logged, by event word\n# TYPE %s counter\n", name,
             name);
@@ -181,6 +182,7 @@ char *metrics_text(size_t *ret_size)
     n = 0;
     for (struct metric *m = newest; m; m = m->next)
         list[n++] = m;
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     qsort(list, n, sizeof(*list), compare_metrics);
 
     FILE *out = open_memstream(&text, &size);

@@ -26,6 +26,7 @@ struct service_config {
     int64_t log_level;
     const char *log_format; /* logfmt or json */
 };
+/* NOLINTBEGIN(bugprone-macro-parentheses): a member's name is no expression */
 #define SERVICE_CONFIG_ROWS(type, member)                                                          \
     { "ADMIN_BIND", CONFIG_STRING, offsetof(type, member.admin_bind), .fallback = "127.0.0.1",     \
       .help = "address of the admin port" },                                                       \
@@ -37,6 +38,7 @@ struct service_config {
         "LOG_FORMAT", CONFIG_STRING, offsetof(type, member.log_format),                            \
             .fallback = "logfmt", .one_of = "logfmt|json", .help = "logfmt or json"                \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 struct service {
     /* set by the caller */

@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/xmem.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): one thread */
+
 struct settings {
     const char *pod, *nats, *database, *key, *guilds, *mode, *secret;
     int64_t slots, port, level, ratio;
@@ -172,7 +174,8 @@ static void test_values_that_only_look_right_are_refused(void **state UNUSED)
         CLEANUP(xfree) char *errors = NULL;
         clear(NULL);
         setenv(wrong[i][0], wrong[i][1], 1);
-        if (load(&errors) != STATUS_INVALID || strncmp(errors, wrong[i][0], strlen(wrong[i][0])))
+        if (load(&errors) != STATUS_INVALID ||
+            strncmp(errors, wrong[i][0], strlen(wrong[i][0])) != 0)
             fail_msg("%s=%s: %s", wrong[i][0], wrong[i][1], errors);
     }
 }
@@ -269,3 +272,4 @@ int main(void)
     };
     return cmocka_run_group_tests_name("config", tests, NULL, end);
 }
+/* NOLINTEND(concurrency-mt-unsafe) */

@@ -52,14 +52,14 @@ static const char *line(void)
 
 static void test_a_line_has_its_head_and_fields(void **state UNUSED)
 {
-    int year, at;
-
     log_warn("lease_lost", "guild=%d pod=%s", 8138, "gw-2");
     const char *text = line();
-    assert_int_equal(sscanf(text, "ts=%d-", &year), 1);
+    assert_memory_equal(text, "ts=20", 5);
     assert_non_null(strstr(text, "Z level=warn at=base/test_log.c:"));
-    assert_int_equal(sscanf(strstr(text, "test_log.c:"), "test_log.c:%d event=lease_lost ", &at),
-                     1);
+    const char *at = strstr(text, "test_log.c:") + strlen("test_log.c:");
+    size_t digits = strspn(at, "0123456789");
+    assert_true(digits > 0);
+    assert_memory_equal(at + digits, " event=lease_lost ", 18);
     assert_string_equal(strstr(text, "guild="), "guild=8138 pod=gw-2");
     log_info("plain", "%s", "");
     text = line();

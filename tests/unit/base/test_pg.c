@@ -13,6 +13,8 @@
 #include "base/pg.h"
 #include "base/xmem.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): one thread */
+
 enum { SKIPPED = 77 };
 
 static const char *url;
@@ -220,3 +222,4 @@ int main(void)
     }
     return cmocka_run_group_tests_name("pg", tests, NULL, NULL);
 }
+/* NOLINTEND(concurrency-mt-unsafe) */

@@ -15,6 +15,8 @@
 #include "base/service.h"
 #include "loop_world.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): one thread */
+
 /* The program under test is a child of this one: a service ends its process. */
 struct child_config {
     struct service_config service;
@@ -151,8 +153,8 @@ static void test_flags_print_and_end(void **state UNUSED)
     struct child help = start("--help"), version = start("--version"),
                  config = start("--print-config");
     CLEANUP(xfree)
-    char *help_text = output(&help, NULL),
-         *version_text = output(&version, NULL), *config_text = output(&config, NULL);
+    char *help_text = output(&help, NULL), *version_text = output(&version, NULL),
+         *config_text = output(&config, NULL);
 
     assert_has(help_text, "serves the test");
     assert_has(help_text, "T_TOKEN[_FILE]");
@@ -202,9 +204,8 @@ static void test_the_admin_port_answers_and_sigterm_ends_it(void **state UNUSED)
     CLEANUP(xfree) char *started = output(&c, "admin_port=");
     int port = port_in(started);
     CLEANUP(xfree)
-    char *live = get(port, "/livez"),
-         *readiness = get(port, "/readyz"), *metrics = get(port, "/metrics"),
-         *other = get(port, "/other");
+    char *live = get(port, "/livez"), *readiness = get(port, "/readyz"),
+         *metrics = get(port, "/metrics"), *other = get(port, "/other");
 
     assert_has(started, "event=started program=test-service version=" GUILDBUS_VERSION);
     assert_has(live, "HTTP/1.1 200 ");
@@ -266,3 +267,4 @@ int main(void)
     };
     return cmocka_run_group_tests_name("service", tests, NULL, NULL);
 }
+/* NOLINTEND(concurrency-mt-unsafe) */
