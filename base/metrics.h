@@ -1,7 +1,7 @@
 /* metrics.h - counters, gauges and histograms, printed as Prometheus text.
  *
- *     static struct metric applied = METRIC_COUNTER("guildbus_events_applied_total", "events
- * done"); metric_add(&applied, 1);
+ *     static struct metric applied = METRIC_COUNTER("events_applied_total", "events applied");
+ *     metric_add(&applied, 1);
  *
  * A metric registers itself at its first use; no allocation, no lock on the way. Labels are fixed
  * text given in the initialiser (METRIC_COUNTER_L), so a family's members are separate statics.
