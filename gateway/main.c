@@ -45,9 +45,12 @@ int main(int argc, char **argv)
     service.row_count = gateway_settings_count;
     service_start(&service, argc, argv);
     program.pod = pod_start(&service, &program.settings);
-    loop_run(service.loop);
-    int code = pod_exit_code(program.pod);
-    pod_free(program.pod);
+    int code = 0;
+    if (program.pod) {
+        loop_run(service.loop);
+        code = pod_exit_code(program.pod);
+        pod_free(program.pod);
+    }
     service_stop(&service);
     return code;
 }

@@ -171,7 +171,8 @@ static void start_shards(struct pod *pod)
         service_fail("shards", &err);
 }
 
-static void open_bus(struct pod *pod)
+/* False: it was told to stop before NATS was there. */
+static bool open_bus(struct pod *pod)
 {
     char *name = xasprintf("guildbus-gateway/%s %s", pod->settings->pod, GUILDBUS_VERSION);
     const struct bus_config config = {
@@ -179,9 +180,10 @@ static void open_bus(struct pod *pod)
     };
     struct err err = { 0 };
 
-    if (bus_open(&config, &pod->bus, &err) != STATUS_OK)
+    if (bus_open(&config, &pod->bus, &err) != STATUS_OK && !pod->service->stopping)
         service_fail("NATS", &err);
     free(name);
+    return pod->bus;
 }
 
 struct pod *pod_start(struct service *service, const struct gateway_settings *s)
@@ -195,7 +197,11 @@ struct pod *pod_start(struct service *service, const struct gateway_settings *s)
     pod->incarnation = sign_random_u64();
     if (data_dir_open(s->data_dir, &pod->database, &err) != STATUS_OK)
         service_fail("data", &err);
-    open_bus(pod);
+    if (!open_bus(pod)) {
+        free(pod->database);
+        free(pod);
+        return NULL;
+    }
     if (discord_rest_new(&rest, &pod->rest, &err) != STATUS_OK)
         service_fail("REST", &err);
     start_owner(pod);

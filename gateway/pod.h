@@ -11,7 +11,8 @@
 
 struct pod;
 
-/* Ends the process with one clear line when something cannot start. */
+/* Ends the process with one clear line when something cannot start. NULL: told to stop before NATS
+ * was there. */
 struct pod *pod_start(struct service *service, const struct gateway_settings *settings) MUST_CHECK;
 /* On SIGTERM: guilds are moved away, sessions saved, then the loop stops. */
 void pod_drain(struct pod *pod);
