@@ -9,6 +9,10 @@
 enum status json_parse(const char *text, size_t size, json_t **ret_root, struct err *err)
 {
     json_error_t why;
+
+    /* jansson 2.14 drops a NUL behind a number, so that what follows would pass unseen */
+    if (memchr(text, '\0', size))
+        return err_set(err, STATUS_INVALID, "JSON: there is a NUL in it");
     json_t *root = json_loadb(text, size, JSON_DECODE_ANY, &why);
 
     if (!root)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/xmem.h"
 #include "gateway/encode.h"
+#include "messages/text.h"
 
 /* Field numbers of guildbus.proto. */
 enum {
@@ -21,7 +22,7 @@ enum {
 
 struct capture {
     const struct schema *schema;
-    bool on;
+    bool on, broken;
     uint64_t guild_id;
     struct bytes rows, row, value;
 };
@@ -49,9 +50,13 @@ static void put_value(struct capture *c, sqlite3_value *v)
             bytes_append(&c->value, "\x11\0\0\0\0\0\0\0\0", 9);
         break;
     }
-    case SQLITE_TEXT: /* text first: it may convert, then bytes counts it */
-        encode_block(&c->value, VALUE_TEXT, sqlite3_value_text(v), (size_t)sqlite3_value_bytes(v));
+    case SQLITE_TEXT: { /* text first: it may convert, then bytes counts it */
+        const unsigned char *text = sqlite3_value_text(v);
+        size_t size = (size_t)sqlite3_value_bytes(v);
+        c->broken |= !text_is_clean(text, size); /* such a record could never be read again */
+        encode_block(&c->value, VALUE_TEXT, text, size);
         break;
+    }
     case SQLITE_BLOB:
         encode_block(&c->value, VALUE_BLOB, sqlite3_value_blob(v), (size_t)sqlite3_value_bytes(v));
         break;
@@ -168,11 +173,17 @@ void capture_start(struct capture *c, uint64_t guild_id)
     bytes_clear(&c->rows);
     c->guild_id = guild_id;
     c->on = true;
+    c->broken = false;
 }
 
 void capture_stop(struct capture *c)
 {
     c->on = false;
+}
+
+bool capture_is_broken(const struct capture *c)
+{
+    return c->broken;
 }
 
 const struct bytes *capture_rows(const struct capture *c)

@@ -10,6 +10,7 @@
 #define GATEWAY_CAPTURE_H
 
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -23,6 +24,8 @@ void capture_free(struct capture *c);
 /* Rows of another guild than this abort: a handler would have written past its guild. */
 void capture_start(struct capture *c, uint64_t guild_id);
 void capture_stop(struct capture *c);
+/* A row had text that is not UTF-8, or with a NUL: the unit must not be kept. */
+bool capture_is_broken(const struct capture *c);
 /* Repeated Change.rows fields, since the last start. */
 const struct bytes *capture_rows(const struct capture *c);
 

@@ -179,6 +179,10 @@ void store_unit_begin(struct store *s, uint64_t guild_id)
 enum status store_unit_keep(struct store *s, struct err *err)
 {
     capture_stop(s->capture);
+    if (capture_is_broken(s->capture)) {
+        store_unit_undo(s);
+        return err_set(err, STATUS_INVALID, "a unit wrote text that is not UTF-8");
+    }
     return run(s, store_sql(s, "RELEASE unit"), "release", err);
 }
 

@@ -51,6 +51,7 @@ enum status store_commit(struct store *s, struct err *err) MUST_CHECK;
 void store_rollback(struct store *s);
 
 void store_unit_begin(struct store *s, uint64_t guild_id);
+/* INVALID: a row has text that is not UTF-8; the unit is undone. */
 enum status store_unit_keep(struct store *s, struct err *err) MUST_CHECK;
 void store_unit_undo(struct store *s);
 /* After keep, until the next begin: the unit's rows as repeated Change.rows fields, and the outbox

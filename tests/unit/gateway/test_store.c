@@ -111,6 +111,20 @@ static void test_an_undone_unit_leaves_nothing(void **state UNUSED)
         count(s, "SELECT (SELECT count(*) FROM answered) + (SELECT count(*) FROM outbox)"), 0);
 }
 
+static void test_text_that_is_not_utf8_undoes_the_unit(void **state UNUSED)
+{
+    CLEANUP(store_close) struct store *s = open_memory();
+    struct err err;
+
+    store_unit_begin(s, GUILD);
+    sqlite3_stmt *q = store_sql(s, "INSERT INTO answered VALUES(?1,CAST(x'ff' AS TEXT),x'',0)");
+    sqlite3_bind_int64(q, 1, GUILD);
+    assert_int_equal(sqlite3_step(q), SQLITE_DONE);
+    assert_int_equal(store_unit_keep(s, &err), STATUS_INVALID);
+    assert_int_equal(store_commit(s, &err), STATUS_OK);
+    assert_int_equal(count(s, "SELECT count(*) FROM answered"), 0);
+}
+
 static void test_refuses_rows_it_cannot_hold(void **state UNUSED)
 {
     CLEANUP(store_close) struct store *s = open_memory();
@@ -172,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_captured_rows_make_the_same_rows_elsewhere),
         cmocka_unit_test(test_an_undone_unit_leaves_nothing),
+        cmocka_unit_test(test_text_that_is_not_utf8_undoes_the_unit),
         cmocka_unit_test(test_refuses_rows_it_cannot_hold),
         cmocka_unit_test(test_removes_a_guild_in_small_steps_and_no_other),
     };
