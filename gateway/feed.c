@@ -47,7 +47,7 @@ static void apply(struct guild *g, const void *data, size_t size, uint64_t seq)
 static void on_fetched(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
 {
     struct guild *g = owner_ask_take(ctx, serial);
-    struct js_message m;
+    struct js_message m = { 0 };
     struct err err = { 0 };
 
     if (!g)

@@ -23,15 +23,21 @@ esac
 
 passed=0
 failed=0
+skipped=0
 failures=()
 
 step() { # step NAME COMMAND...
     local name=$1 start=$SECONDS
     shift
     echo "=== $name"
-    if "$@"; then
+    "$@"
+    local code=$?
+    if [ $code -eq 0 ]; then
         passed=$((passed + 1))
         echo "=== $name: ok ($((SECONDS - start)) s)"
+    elif [ $code -eq 77 ]; then
+        skipped=$((skipped + 1))
+        echo "=== $name: SKIPPED ($((SECONDS - start)) s)"
     else
         failed=$((failed + 1))
         failures+=("$name")
@@ -42,7 +48,12 @@ step() { # step NAME COMMAND...
 tests() { # tests PRESET [ctest options]
     local preset=$1
     shift
-    ctest --preset "$preset" "$@"
+    ctest --preset "$preset" -j "$(nproc)" "$@"
+}
+
+manifests() {
+    command -v kubectl >/dev/null 2>&1 || return 77
+    kubectl kustomize deploy/base >/dev/null
 }
 
 step "build: dev" deploy/local/build.sh dev
@@ -51,6 +62,8 @@ if [ $quick -eq 0 ]; then
     step "build: release" deploy/local/build.sh release
     step "smoke: SQLite" python3 tests/smoke/smoke.py --guilds 20 --events 4000
     step "smoke: PostgreSQL" python3 tests/smoke/smoke.py --guilds 20 --events 4000 --postgres
+    step "portal in a browser" python3 tests/browser/browser.py
+    step "Kubernetes base" manifests
     step "build: address, undefined" deploy/local/build.sh asan
     step "tests: address, undefined" tests asan -E '^static/'
     step "build: thread" deploy/local/build.sh tsan
@@ -62,5 +75,6 @@ fi
 for name in ${failures[@]+"${failures[@]}"}; do
     echo "failed: $name"
 done
-echo "$passed passed, $failed failed"
+[ $skipped -eq 0 ] || skips=", $skipped skipped"
+echo "$passed passed, $failed failed${skips:-}"
 [ $failed -eq 0 ]
