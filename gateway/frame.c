@@ -415,6 +415,8 @@ size_t frame_cut_guild(struct span d, char *into)
     struct span key, value;
     char *out = into;
 
+    if (d.size == 0)
+        return 0;
     if (!frame_walk_start(d, &walk))
         walk = (struct frame_walk){ d.at, d.at, false };
     while (frame_walk_next(&walk, &key, &value)) {

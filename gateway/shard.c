@@ -263,7 +263,6 @@ static void on_hello(struct shard *s, const struct frame *f, int64_t now,
     s->interval_ms = (int64_t)interval;
     s->beat_ms =
         now + draw(s, s->interval_ms); /* interval × jitter, so that shards do not beat together */
-    s->beaten = false;
     if (s->phase != SHARD_HELLO)
         return;
     if (!has_session(s) && (s->grant_ms == 0 || now - s->grant_ms > GRANT_MS)) {

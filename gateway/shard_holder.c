@@ -150,16 +150,16 @@ static void on_part(void *ctx)
     h->machine.heard = true;
 }
 
-static void on_close(void *ctx, int code, bool too_large)
+static void on_close(void *ctx, const struct shard_socket_end *how)
 {
     struct shard_holder *h = ctx;
+    enum shard_event event = how->too_large ? SHARD_ON_MALFORMED : SHARD_ON_CLOSE;
 
     h->socket = NULL;
     metric_add(&closes, 1);
-    log_info("shard_closed", "shard=%u code=%d phase=%s", h->shard, code,
-             shard_phase_name(h->machine.phase));
-    step(h, &(struct shard_input){ .event = too_large ? SHARD_ON_MALFORMED : SHARD_ON_CLOSE,
-                                   .code = code });
+    log_info("shard_closed", "shard=%u code=%d phase=%s why=%s", h->shard, how->code,
+             shard_phase_name(h->machine.phase), LOG_QUOTE(how->why));
+    step(h, &(struct shard_input){ .event = event, .code = how->code });
 }
 
 static void on_text(void *ctx, const char *text, size_t size)

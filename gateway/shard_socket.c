@@ -128,15 +128,15 @@ static void socket_free(struct shard_socket *s)
 }
 
 /* lws is done with it: report, unless nobody listens any more. */
-static void socket_ended(struct shard_socket *s)
+static void socket_ended(struct shard_socket *s, const char *why)
 {
     struct shard_socket_events events = s->events;
-    bool attached = s->attached, too_large = s->too_large;
-    int code = s->peer_code;
+    const struct shard_socket_end how = { s->peer_code, s->too_large, why ? why : "" };
+    bool attached = s->attached;
 
     socket_free(s);
     if (attached)
-        events.on_close(events.ctx, code, too_large);
+        events.on_close(events.ctx, &how);
 }
 
 /* ---- lws ---- */
@@ -226,7 +226,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_CLIENT_CLOSED:
         lws_set_wsi_user(wsi, NULL);
         s->wsi = NULL;
-        socket_ended(s);
+        socket_ended(s, reason == LWS_CALLBACK_CLIENT_CONNECTION_ERROR ? in : NULL);
         return 0;
     default:
         return 0;
@@ -280,7 +280,7 @@ static void on_address(void *ctx, const char *address)
 
     s->lookup = NULL;
     if (!address) {
-        socket_ended(s);
+        socket_ended(s, "no such host, or DNS is away");
         return;
     }
     (void)snprintf(host, sizeof(host), strchr(s->url.host, ':') ? "[%s]:%d" : "%s:%d", s->url.host,
@@ -305,7 +305,7 @@ static void on_address(void *ctx, const char *address)
         return; /* lws has told us from within the call */
     s->ended = NULL;
     if (failed)
-        socket_ended(s);
+        socket_ended(s, NULL);
 }
 
 enum status shard_socket_open(struct shard_net *net, const char *url,

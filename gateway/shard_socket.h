@@ -29,15 +29,19 @@ DEFINE_CLEANUP(struct shard_net *, shard_net_free)
 size_t shard_net_count(const struct shard_net *net);
 
 struct shard_socket;
+struct shard_socket_end {
+    int code;        /* of the peer's close frame; 0: failed or lost */
+    bool too_large;  /* a message was over the bound */
+    const char *why; /* "" or what the library says; for the call only */
+};
 struct shard_socket_events {
     void (*on_open)(void *ctx);
     /* text is the receiver's for the call only. */
     void (*on_text)(void *ctx, const char *text, size_t size);
     /* A part of a message came: the peer lives. May be NULL. */
     void (*on_part)(void *ctx);
-    /* The last call. code: of the peer's close frame, 0: failed or lost. too_large: the message was
-     * over the bound. */
-    void (*on_close)(void *ctx, int code, bool too_large);
+    /* The last call. */
+    void (*on_close)(void *ctx, const struct shard_socket_end *how);
     void *ctx;
 };
 /* url: ws://host[:port][/path] or wss://…; the query is appended by the socket. INVALID: not such a

@@ -241,12 +241,15 @@ static void pod_start(struct pod *p, bool ask_coordinator)
     shards_want(p->shards, SHARD_COUNT, ids, SHARD_COUNT);
 }
 
-/* As a crash: nothing is saved or released. */
+/* As a crash: nothing is saved or released. The loop goes on, so answers on their way are read
+ * before what they are for is gone. */
 static void pod_kill(struct pod *p)
 {
-    shards_free(TAKE(p->shards));
     discord_rest_free(TAKE(p->rest));
+    mailbox_drain(loop_mailbox(p->world->loop), p->world->loop);
+    shards_free(TAKE(p->shards));
     bus_close(TAKE(p->bus));
+    mailbox_drain(loop_mailbox(p->world->loop), p->world->loop);
 }
 
 static void on_stopped(void *ctx)
