@@ -18,8 +18,7 @@ enum {
     RETRY_MS = 1000,
     FORGET_EACH_MS = 3600 * 1000,
     GUILDS_PAGE = 20000,
-    REPUBLISH_MS =
-        60000, /* an owner younger than this may not have been published by the leader before */
+    REPUBLISH_MS = 60000, /* a younger owner may not have been published by the leader before */
 };
 
 static struct metric leads_gauge =

@@ -1,12 +1,11 @@
 /* coordinator.h - the thread that owns the store and takes every decision.
  *
- *   pods ──bus──▶ letters ─┐                                    ┌─▶ pod.<pod>.control (Own, Warm,
- * Take, Drop) API  ──────▶ letters ─┴▶ coordinator thread ─▶ store ─▶ mirror ─┴─▶
- * assignment.<guild>
+ *   pods ──bus──▶ letters ─┐                                ┌─▶ pod.<pod>.control
+ *   API  ───────▶ letters ─┴▶ coordinator ─▶ store ─▶ mirror ┴─▶ assignment.<guild>
  *
  * Any number of processes may run on one PostgreSQL; one leads. The others answer reads and wait.
  *
- * THREAD: start, stop: the loop's. coordinator_post, coordinator_is_ready: any. */
+ * THREAD: start, leave, stop: the loop's. The rest: any. */
 #ifndef COORDINATOR_COORDINATOR_H
 #define COORDINATOR_COORDINATOR_H
 

@@ -1,8 +1,7 @@
 /* What the coordinator sends: each order is repeated until it had its effect, so any lost message
  * heals.
  *
- *   fresh ──Own──▶ claiming (again after 1 s, 2 s, 4 s, 5 s …) ──Claimed──▶ publish ──▶
- * assignment.<guild>
+ *   fresh ──Own──▶ claiming (again after 1, 2, 4, 5 s …) ──Claimed──▶ publish ──ack──▶ done
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,12 +21,21 @@ enum {
     REPEAT_MS = 1000,
     REPEAT_MOST_MS = 5000,
     DROP_TRIES = 3,
+    TRIES_BEFORE_LOG =
+        2,          /* an order without effect: perhaps the log is ahead of what is stored here */
     REASON_NEW = 1, /* of Own, as guildbus.proto numbers them */
     REASON_FAILOVER = 3,
     REASON_UNSEAL = 4,
 };
 
-enum order_kind { ORDER_OWN, ORDER_PUBLISH, ORDER_MOVE, ORDER_DROP, ORDER_READ_LOG };
+enum order_kind {
+    ORDER_OWN,
+    ORDER_PUBLISH,
+    ORDER_MOVE,
+    ORDER_DROP,
+    ORDER_READ_LOG,
+    ORDER_READ_OWNER
+};
 
 /* One request under way. */
 struct order {
@@ -111,6 +119,16 @@ static void send_own(struct order *o, uint64_t epoch, uint32_t reason)
 
 /* ---- guilds ---- */
 
+static void read_log(struct order *o)
+{
+    const struct subject stream = subject_log_stream(o->guild_id), log = subject_log(o->guild_id);
+    char subject[64 + sizeof(stream.text)], body[32 + sizeof(log.text)];
+
+    (void)snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", stream.text);
+    int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", log.text);
+    send(o, subject, body, (size_t)size);
+}
+
 static void order_own(struct coordinator *c, struct mirror_guild *g)
 {
     int64_t wait_ms = (int64_t)REPEAT_MS << (g->own_tries < 3 ? g->own_tries : 3);
@@ -119,6 +137,11 @@ static void order_own(struct coordinator *c, struct mirror_guild *g)
     g->own_tries++;
     g->next_own_ms = clock_now_ms() + (wait_ms < REPEAT_MOST_MS ? wait_ms : REPEAT_MOST_MS);
     list_append(&c->mirror->claiming, &g->wait);
+    if (g->own_tries > TRIES_BEFORE_LOG) {
+        struct order *o = order_new(c, ORDER_READ_OWNER, g->row.guild_id, g->row.pod);
+        o->epoch = g->row.epoch;
+        read_log(o);
+    }
     send_own(order_new(c, ORDER_OWN, g->row.guild_id, g->row.pod), g->row.epoch,
              g->row.epoch == 1 ? REASON_NEW : REASON_FAILOVER);
 }
@@ -235,20 +258,12 @@ static void order_drop(struct coordinator *c, uint64_t move_id, uint64_t guild_i
 
 static void order_read_log(struct coordinator *c, struct mirror_move *m)
 {
-    const struct subject stream = subject_log_stream(m->row.guild_id),
-                         log = subject_log(m->row.guild_id);
-    char subject[64 + sizeof(stream.text)], body[32 + sizeof(log.text)];
-    struct order *o = order_new(c, ORDER_READ_LOG, m->row.guild_id, m->row.target);
-
-    if (m->reading_log) {
-        free(o);
+    if (m->reading_log)
         return;
-    }
-    m->reading_log = true;
+    struct order *o = order_new(c, ORDER_READ_LOG, m->row.guild_id, m->row.target);
     o->move_id = m->row.id;
-    (void)snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", stream.text);
-    int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", log.text);
-    send(o, subject, body, (size_t)size);
+    m->reading_log = true;
+    read_log(o);
 }
 
 void order_move(struct coordinator *c, struct mirror_move *m, enum move_order what)
@@ -381,6 +396,25 @@ static void on_log_read(struct order *o, enum status status, const struct bus_in
         step_down(c, &err);
 }
 
+/* A database that was lost or restored, or a fixed list before: the log has epochs that were never
+ * given out here. */
+static void on_owner_read(struct order *o, enum status status, const struct bus_in *in)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct coordinator *c = o->c;
+    struct mirror_guild *g = mirror_guild(c->mirror, o->guild_id);
+    const Guildbus__V1__LogRecord *record = status == STATUS_OK ? record_of(in, arena) : NULL;
+    struct err err = { 0 };
+
+    if (!record || !g || g->row.state != GUILD_CLAIMING || g->row.epoch != o->epoch ||
+        record->epoch < o->epoch)
+        return;
+    if (record->epoch == o->epoch && record->incarnation == g->row.incarnation)
+        return; /* it has claimed, and says so again at the next order */
+    if (guild_catch_up(c, g, record->epoch, &err) != STATUS_OK)
+        step_down(c, &err);
+}
+
 static const Guildbus__V1__ControlReply *control_reply_of(const struct bus_in *in,
                                                           struct arena *arena)
 {
@@ -420,6 +454,8 @@ static void on_reply(void *ctx, uint64_t tag UNUSED, enum status status, const s
         on_publish_reply(o, status, in);
     else if (o->kind == ORDER_READ_LOG)
         on_log_read(o, status, in);
+    else if (o->kind == ORDER_READ_OWNER)
+        on_owner_read(o, status, in);
     else
         on_control_reply(o, status, in);
     free(o);

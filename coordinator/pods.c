@@ -246,19 +246,21 @@ void pods_heard(struct coordinator *c, const Guildbus__V1__Heartbeat *h, struct 
 {
     enum status status;
     const char *why = why_refused(c, h, &status);
+    struct err err = { 0 };
 
-    if (!why && c->beat_count >= MOST_BEATS) {
-        status = STATUS_BUSY;
-        why = "too many heartbeats";
-    }
     if (why) {
         refuse_beat(c, caller, status, why);
         return;
     }
+    /* What is not the pod's fault is an Error: it keeps serving and beats again. */
+    if (c->beat_count >= MOST_BEATS) {
+        err.code = err_set(&err, STATUS_BUSY, "too many heartbeats");
+        answer_err(c, caller, &err);
+        return;
+    }
     if (!c->mirror->shard_count && h->recommended_shards && h->recommended_shards <= MOST_SHARDS) {
-        struct err err = { 0 };
         if (shards_recommended(c, h->recommended_shards, &err) != STATUS_OK) {
-            refuse_beat(c, caller, STATUS_UNAVAILABLE, "the store is away");
+            answer_err(c, caller, &err);
             step_down(c, &err);
             return;
         }

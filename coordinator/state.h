@@ -1,9 +1,13 @@
 /* state.h - the coordinator thread's state, shared by the files that make up its work.
  *
- *   coordinator.c  the thread, leading, the order of one turn      requests.c  bus messages in,
- * answers out pods.c         registration, leases, who is dead               guilds.c    placement,
- * claims, failover handoffs.c     planned moves (steps: move.c)                   orders.c    what
- * is sent until it took effect shards.c       shards and IDENTIFY grants api.c, api_answers.c HTTP
+ *   coordinator.c  the thread, leading, the order of one turn
+ *   requests.c     bus messages in, answers out
+ *   pods.c         registration, leases, who is dead
+ *   guilds.c       placement, claims, failover
+ *   handoffs.c     planned moves; their steps are in move.c
+ *   orders.c       what is sent until it took effect
+ *   shards.c       shards and IDENTIFY grants
+ *   api.c, api_answers.c   HTTP
  *
  * A function that writes returns the store's status; anything but OK travels up to the turn, which
  * steps down.

@@ -1,7 +1,6 @@
-/* store.h - the coordinator's memory: who should own which guild, and every step that led there.
+/* store.h - the coordinator's memory: who should own which guild, and each step that led there.
  *
- *     decide ──struct plan──▶ store_commit (one transaction, fenced) ──OK──▶ the mirror takes the
- * same rows
+ *     decide ──struct plan──▶ store_commit (one fenced transaction) ──OK──▶ mirror_apply
  *
  * PostgreSQL for any number of replicas, SQLite for one; the statements are shared
  * (statements.def). One process leads: it holds a lock, and each of its transactions checks the

@@ -1,8 +1,6 @@
-/* store_sql.h - what a database must do for store.c: run one of the shared statements, and hold the
- * leader's lock.
+/* store_sql.h - what a database must do for store.c: run the shared statements, hold the lock.
  *
- *     store.c ──statement, text parameters──▶ backend (store_pg.c | store_sqlite.c) ──row by row──▶
- * on_row
+ *     store.c ──statement, text parameters──▶ store_pg.c | store_sqlite.c ──rows──▶ on_row
  *
  * THREAD: confined. */
 #ifndef COORDINATOR_STORE_SQL_H

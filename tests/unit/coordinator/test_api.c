@@ -146,7 +146,7 @@ static Guildbus__V1__Envelope *ask(struct cluster *w, const char *subject, const
     size_t reply_size;
     struct err err = { 0 };
 
-    if (bus_request_wait(w->bus, &out, 10000, &reply, &reply_size, &err) != STATUS_OK)
+    if (bus_request_wait(w->wire.bus, &out, 10000, &reply, &reply_size, &err) != STATUS_OK)
         fail_msg("%s with %zu bytes: %s", subject, size, err.text);
     OK(codec_decode(reply, reply_size, arena, &e, NULL));
     return e;
@@ -247,7 +247,7 @@ static void test_pods_that_are_no_pods_are_refused(void **state)
                                      strlen(bodies[i][1]), &as_json, 1 };
         CLEANUP(xfree) char *reply = NULL;
         size_t size;
-        OK(bus_request_wait(w->bus, &out, 10000, &reply, &size, NULL));
+        OK(bus_request_wait(w->wire.bus, &out, 10000, &reply, &size, NULL));
         json_t *root = json_loads(reply, 0, NULL); /* in kind: JSON for JSON */
         const json_t *body = json_object_get(root, "error");
         if (!body)
@@ -272,13 +272,13 @@ static void test_json_by_hand(void **state)
 
     cluster_lead(w, 0);
     pods_start(w, 1);
-    OK(bus_request_wait(w->bus,
+    OK(bus_request_wait(w->wire.bus,
                         &(struct bus_out){ subject.text, NULL, seen, strlen(seen), &as_json, 1 },
                         10000, &reply, &size, NULL));
     assert_string_equal(reply, "{\"ok\":{}}");
     free(TAKE(reply));
     cluster_until(w, cluster_status(w, "guilds_owned") == 3);
-    OK(bus_request_wait(w->bus,
+    OK(bus_request_wait(w->wire.bus,
                         &(struct bus_out){ subject.text, NULL, bad, strlen(bad), &as_json, 1 },
                         10000, &reply, &size, NULL));
     assert_non_null(strstr(reply, "\"error\""));
@@ -293,7 +293,7 @@ static void test_a_guild_without_an_id_is_a_guild_too(void **state)
     pods_start(w, 1);
     pod_see(&w->pods[0], 0, 1); /* direct messages */
     cluster_until(w, cluster_guild_is(w, 0, "gw-1", "owned"));
-    pod_start(w, 1);
+    cluster_pod(w, 1);
     cluster_until(w, w->pods[1].registered);
     uint64_t move = cluster_reassign(w, 0, "gw-2");
     cluster_until(w, cluster_move_is(w, move, "done"));

@@ -40,7 +40,7 @@ static void test_guilds_wait_for_the_first_pod(void **state)
     struct cluster *w = *state;
 
     cluster_lead(w, 0);
-    w->pods[0].cluster = w;
+    w->pods[0].wire = &w->wire;
     pod_see(&w->pods[0], 1, 3);
     cluster_until(w, cluster_guild_is(w, 2, "", "unassigned"));
     pods_start(w, 1);
@@ -132,7 +132,7 @@ static void test_without_a_living_pod_nothing_moves(void **state)
     cluster_until(w, cluster_pod_is(w, "gw-1", "offline"));
     assert_true(cluster_guild_is(w, 1, "gw-1", "owned"));
     assert_int_equal(cluster_epoch(w, 1), 1);
-    pod_start(w, 0);
+    cluster_pod(w, 0);
     cluster_until(w, idmap_count(w->pods[0].epochs) == 10);
     assert_int_equal(w->pods[0].last_own_epoch, 2);
     assert_int_equal(w->pods[0].last_own_reason, 3);
@@ -148,7 +148,7 @@ static void test_a_restarted_pod_gets_its_guilds_again(void **state)
     pod_see(&w->pods[0], 1, 10);
     cluster_until(w, cluster_status(w, "guilds_owned") == 10);
     uint64_t old = w->pods[0].incarnation;
-    pod_start(w, 0); /* the old process is still believed to live, until its lease ends */
+    cluster_pod(w, 0); /* the old process is still believed to live, until its lease ends */
     assert_true(w->pods[0].incarnation != old);
     cluster_until(w, w->pods[0].registered);
     cluster_until(w, cluster_status(w, "guilds_owned") == 10 &&
@@ -266,7 +266,7 @@ static void test_a_pod_that_leaves_is_offline_at_once(void **state)
     cluster_until(w, cluster_pod_is(w, "gw-1", "offline"));
     cluster_until(w,
                   idmap_count(w->pods[1].epochs) == 10); /* it left with guilds: they fail over */
-    pod_start(w, 0);
+    cluster_pod(w, 0);
     cluster_until(w, w->pods[0].registered);
 }
 
@@ -281,7 +281,7 @@ static void test_shards_are_spread_and_follow_their_holder(void **state)
     cluster_until(w, w->pods[0].reply.n_shards == 4 && w->pods[1].reply.n_shards == 4);
     assert_int_equal(w->pods[0].reply.shard_count, 8);
     assert_int_equal(cluster_status(w, "shard_count"), 8);
-    pod_start(w, 2); /* nothing moves to a pod that comes later */
+    cluster_pod(w, 2); /* nothing moves to a pod that comes later */
     cluster_until(w, w->pods[2].reply.lease_ms && !w->pods[2].reply.n_shards);
     pod_kill(&w->pods[1]);
     cluster_until(w, w->pods[0].reply.n_shards + w->pods[2].reply.n_shards == 8);
@@ -328,7 +328,7 @@ static struct identify_answer ask_identify(struct cluster *w, struct fake_pod *p
     e.identify = &r;
     OK(codec_encode(&e, arena, &data, &size, NULL));
     const struct bus_out out = { .subject = subject.text, .data = data, .size = size };
-    bus_request(w->bus, &out, 5000, w->box, on_identify, &a, 0);
+    bus_request(w->wire.bus, &out, 5000, w->wire.box, on_identify, &a, 0);
     cluster_until(w, a.here);
     return a;
 }
@@ -368,6 +368,22 @@ static void test_epochs_catch_up_with_the_log(void **state)
     assert_int_equal(cluster_epoch(w, 7), 42);
 }
 
+/* The same, and the pod is silent about it: the log is asked. */
+static void test_epochs_catch_up_with_the_log_unasked(void **state)
+{
+    struct cluster *w = *state;
+
+    cluster_lead(w, 0);
+    pods_start(w, 2);
+    append_claim(&w->pods[1], 7, 56);
+    w->pods[0].ignores_own = true; /* as one that finds itself outdated when it has loaded */
+    pod_see(&w->pods[0], 7, 1);
+    cluster_until(w, w->pods[0].last_own_epoch == 57);
+    w->pods[0].ignores_own = false;
+    cluster_until(w, cluster_guild_is(w, 7, "gw-1", "owned"));
+    assert_int_equal(cluster_epoch(w, 7), 57);
+}
+
 static void test_a_claim_that_nobody_authorised_is_refused(void **state)
 {
     struct cluster *w = *state;
@@ -398,8 +414,9 @@ static void test_the_owner_is_published_for_the_edges(void **state)
     for (bool found = false; !found;) {
         cluster_turn(w);
         OK(bus_request_wait(
-            w->bus, &(struct bus_out){ .subject = subject, .data = body, .size = strlen(body) },
-            5000, &data, &size, NULL));
+            w->wire.bus,
+            &(struct bus_out){ .subject = subject, .data = body, .size = strlen(body) }, 5000,
+            &data, &size, NULL));
         found = !strstr(data, "\"error\"");
         if (found)
             assert_non_null(strstr(data, of_guild.text));
@@ -436,8 +453,8 @@ static void test_an_older_pod_does_not_get_newer_rows(void **state)
     struct cluster *w = *state;
 
     cluster_lead(w, 0);
-    pod_start(w, 0)->schema = 5;
-    pod_start(w, 1);
+    cluster_pod(w, 0)->schema = 5;
+    cluster_pod(w, 1);
     cluster_until(w, w->pods[0].registered && w->pods[1].registered);
     pod_see(&w->pods[0], 1, 1);
     cluster_until(w, cluster_status(w, "guilds_owned") == 1);
@@ -445,7 +462,7 @@ static void test_an_older_pod_does_not_get_newer_rows(void **state)
     pod_kill(&w->pods[0]);
     cluster_until(w, cluster_pod_is(w, "gw-1", "offline"));
     assert_true(cluster_guild_is(w, 1, "gw-1", "owned"));
-    pod_start(w, 2)->schema = 5;
+    cluster_pod(w, 2)->schema = 5;
     cluster_until(w, cluster_guild_is(w, 1, "gw-3", "owned"));
 }
 
@@ -469,6 +486,7 @@ int main(void)
         ON_CLUSTER(test_shards_are_spread_and_follow_their_holder),
         ON_CLUSTER(test_identifies_are_granted_one_a_bucket),
         ON_CLUSTER(test_epochs_catch_up_with_the_log),
+        ON_CLUSTER(test_epochs_catch_up_with_the_log_unasked),
         ON_CLUSTER(test_a_claim_that_nobody_authorised_is_refused),
         ON_CLUSTER(test_the_owner_is_published_for_the_edges),
         ON_CLUSTER(test_a_killed_coordinator_goes_on_from_what_it_stored),

@@ -12,8 +12,8 @@ static void begin(struct cluster *w)
     pods_start(w, 1);
     pod_see(&w->pods[0], GUILD, 1);
     cluster_until(w, cluster_guild_is(w, GUILD, "gw-1", "owned"));
-    pod_start(w, 1);
-    pod_start(w, 2);
+    cluster_pod(w, 1);
+    cluster_pod(w, 2);
     cluster_until(w, w->pods[1].registered && w->pods[2].registered);
 }
 
@@ -174,8 +174,8 @@ static void test_both_dying_in_cutover_fails_over(void **state)
     struct cluster *w = *state;
 
     begin(w);
-    pod_start(w, 3);
-    pod_start(w, 4);
+    cluster_pod(w, 3);
+    cluster_pod(w, 4);
     cluster_until(w, w->pods[3].registered && w->pods[4].registered);
     w->pods[1].ignores_take = true;
     uint64_t move = cluster_reassign(w, GUILD, "gw-2");
@@ -187,36 +187,6 @@ static void test_both_dying_in_cutover_fails_over(void **state)
     assert_int_equal(cluster_epoch(w, GUILD), 4);
 }
 
-/* Appends a record to the guild's log as its writer would. */
-static void append_claim(struct cluster *w, struct fake_pod *p, uint64_t epoch)
-{
-    CLEANUP(arena_free) struct arena *arena = arena_new(0);
-    CLEANUP(xfree) char *ack = NULL;
-    const struct subject subject = subject_log(GUILD);
-    Guildbus__V1__Envelope e;
-    Guildbus__V1__LogRecord r;
-    Guildbus__V1__Claim c;
-    void *data;
-    size_t size;
-
-    guildbus__v1__envelope__init(&e);
-    guildbus__v1__log_record__init(&r);
-    guildbus__v1__claim__init(&c);
-    r.guild_id = GUILD;
-    r.epoch = epoch;
-    r.idx = 1;
-    r.pod = p->id;
-    r.incarnation = p->incarnation;
-    r.kind_case = GUILDBUS__V1__LOG_RECORD__KIND_CLAIM;
-    r.claim = &c;
-    e.body_case = GUILDBUS__V1__ENVELOPE__BODY_RECORD;
-    e.record = &r;
-    OK(codec_encode(&e, arena, &data, &size, NULL));
-    const struct bus_out out = { .subject = subject.text, .data = data, .size = size };
-    OK(bus_request_wait(w->bus, &out, 5000, &ack, &size, NULL));
-    assert_null(strstr(ack, "\"error\""));
-}
-
 static void test_a_claim_that_nobody_reported_is_found_in_the_log(void **state)
 {
     struct cluster *w = *state;
@@ -225,7 +195,7 @@ static void test_a_claim_that_nobody_reported_is_found_in_the_log(void **state)
     w->pods[1].hides_claims = true; /* it claims, and the coordinator never hears of it */
     uint64_t move = cluster_reassign(w, GUILD, "gw-2");
     cluster_until(w, w->pods[1].takes >= 1);
-    append_claim(w, &w->pods[1], w->pods[1].last_take_epoch);
+    append_claim(&w->pods[1], GUILD, w->pods[1].last_take_epoch);
     cluster_until(w, cluster_move_is(w, move, "done"));
     assert_true(cluster_guild_is(w, GUILD, "gw-2", "owned"));
     assert_int_equal(w->pods[0].owns, 1);
@@ -239,7 +209,7 @@ static void test_an_unseal_that_nobody_reported_is_found_in_the_log(void **state
     w->pods[1].ignores_take = true;
     uint64_t move = cluster_reassign(w, GUILD, "gw-2");
     cluster_until(w, w->pods[1].takes >= 1);
-    append_claim(w, &w->pods[0], w->pods[1].last_unseal_epoch);
+    append_claim(&w->pods[0], GUILD, w->pods[1].last_unseal_epoch);
     cluster_until(w, cluster_move_is(w, move, "failed"));
     assert_true(cluster_guild_is(w, GUILD, "gw-1", "owned"));
     assert_int_equal(cluster_epoch(w, GUILD), w->pods[1].last_unseal_epoch);
