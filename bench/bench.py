@@ -19,6 +19,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/smoke"))
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
+from portal import save_settings  # noqa: E402
 from traffic import start_traffic, stored_events, traffic_report, wait_for_traffic, wait_until_applied  # noqa: E402
 
 
@@ -85,6 +86,7 @@ def main():
         with Cluster(options) as cluster:
             cluster.start()
             cluster.wait_until_owned()
+            save_settings(cluster)  # guilds that are not set up refuse a report with little work
             result = {"machine": machine(), "guilds": args.guilds, "pods": args.pods,
                       "events": bench_events(cluster, args.events),
                       "interactions": bench_interactions(cluster, args.interactions, args.in_flight)}
