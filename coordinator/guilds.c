@@ -73,11 +73,9 @@ static void place_new(struct coordinator *c, struct place *place, uint64_t guild
 enum status guilds_seen(struct coordinator *c, const Guildbus__V1__GuildsSeen *seen,
                         struct caller *caller, struct err *err)
 {
-    CLEANUP(xfree) struct place_pod *owned = NULL;
-    struct place place = place_of(c);
+    CLEANUP(place_release) struct place place = place_of(c);
     size_t fresh = 0;
 
-    owned = place.pods;
     for (size_t i = 0; i < seen->n_guild_ids; i++) {
         if (mirror_guild(c->mirror, seen->guild_ids[i]))
             continue;
@@ -182,10 +180,8 @@ static enum status reauthorise(struct coordinator *c, struct mirror_pod *pod, st
 
 enum status guilds_place(struct coordinator *c, struct err *err)
 {
-    struct place place = place_of(c);
-    CLEANUP(xfree) struct place_pod *owned = place.pods;
+    CLEANUP(place_release) struct place place = place_of(c);
 
-    (void)owned;
     if (!list_is_empty(&c->mirror->unassigned))
         TRY(place_unassigned(c, &place, err));
     for (size_t i = 0; i < c->mirror->pod_count; i++) {

@@ -285,10 +285,8 @@ static void drain(struct coordinator *c, struct mirror_pod *pod, struct place *p
 
 static enum status drain_all(struct coordinator *c, struct err *err)
 {
-    struct place place = place_of(c);
-    CLEANUP(xfree) struct place_pod *owned = place.pods;
+    CLEANUP(place_release) struct place place = place_of(c);
 
-    (void)owned;
     for (size_t i = 0; i < c->mirror->pod_count; i++) {
         struct mirror_pod *pod = c->mirror->pods[i];
         if (pod->row.status == POD_DRAINING && pod_is_alive(c, pod))

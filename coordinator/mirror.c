@@ -76,9 +76,9 @@ struct mirror_pod *mirror_put_pod(struct mirror *m, const struct pod_row *row)
     if (!found) {
         if (m->pod_count == m->pod_room) {
             m->pod_room = m->pod_room ? m->pod_room * 2 : 16;
-            m->pods = xrealloc(m->pods, m->pod_room * sizeof(m->pods[0]));
+            m->pods = xrealloc(m->pods, m->pod_room * sizeof(struct mirror_pod *));
         }
-        memmove(m->pods + at + 1, m->pods + at, (m->pod_count - at) * sizeof(m->pods[0]));
+        memmove(m->pods + at + 1, m->pods + at, (m->pod_count - at) * sizeof(struct mirror_pod *));
         m->pods[at] = xcalloc(1, sizeof(*m->pods[at]));
         list_init(&m->pods[at]->guilds);
         m->pod_count++;
@@ -98,7 +98,7 @@ void mirror_forget_pod(struct mirror *m, const char *name)
         return;
     free(m->pods[at]);
     m->pod_count--;
-    memmove(m->pods + at, m->pods + at + 1, (m->pod_count - at) * sizeof(m->pods[0]));
+    memmove(m->pods + at, m->pods + at + 1, (m->pod_count - at) * sizeof(struct mirror_pod *));
 }
 
 void mirror_mark_stale(struct mirror_pod *pod)

@@ -39,7 +39,7 @@ struct mirror_guild {
     struct link publish;      /* in mirror.publish */
     char prefer[POD_ID_SIZE]; /* has it warm: take this pod when the owner is dead */
     int64_t next_own_ms, next_publish_ms, no_move_before_ms;
-    int own_tries;
+    unsigned own_tries;
     bool own_in_flight, publish_in_flight;
 };
 
@@ -73,7 +73,7 @@ void mirror_put_shard(struct mirror *m, const struct shard_row *row);
 void mirror_count_shards(struct mirror *m);
 void mirror_apply(struct mirror *m, const struct plan *plan, int64_t now_ms);
 void mirror_close_move(struct mirror *m, struct mirror_move *move);
-void mirror_forget_pod(struct mirror *m, const char *pod);
+void mirror_forget_pod(struct mirror *m, const char *name);
 void mirror_set_shard_count(struct mirror *m, uint32_t count);
 /* Its guilds name a process that is gone. */
 void mirror_mark_stale(struct mirror_pod *pod);

@@ -351,8 +351,8 @@ static unsigned char *unbase64(const char *text, size_t *ret_size)
 
     for (; n && url[n - 1] == '='; n--)
         url[n - 1] = '\0';
-    for (char *p = url; *p; p++)
-        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+    for (char *p = strpbrk(url, "+/"); p; p = strpbrk(p, "+/"))
+        *p = (char)(*p == '+' ? '-' : '_');
     return sign_unbase64url(url, ret_size);
 }
 

@@ -346,7 +346,8 @@ static enum status renew(struct coordinator *c, struct err *err)
         if (at == count)
             rows[count++] = c->beats[i].row;
     }
-    TRY(store_heartbeats(c->store, rows, count, c->config->lease_ms, on_renewed, c, err));
+    const struct store_beats beats = { rows, count, c->config->lease_ms };
+    TRY(store_heartbeats(c->store, &beats, on_renewed, c, err));
     metric_add(&renewed_total, (int64_t)count);
     return STATUS_OK;
 }

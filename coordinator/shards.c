@@ -96,10 +96,8 @@ enum status shards_place(struct coordinator *c, struct err *err)
 {
     if (!c->shards_changed || !c->mirror->shard_count)
         return STATUS_OK;
-    struct place place = place_of(c);
-    CLEANUP(xfree) struct place_pod *owned = place.pods;
+    CLEANUP(place_release) struct place place = place_of(c);
 
-    (void)owned;
     return place_all(c, &place, err);
 }
 

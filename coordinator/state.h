@@ -18,6 +18,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "base/bus.h"
 #include "coordinator/coordinator.h"
@@ -123,8 +124,12 @@ enum status pods_forget(struct coordinator *c, struct err *err) MUST_CHECK;
 bool pod_is_alive(const struct coordinator *c, const struct mirror_pod *pod);
 /* And it is not draining. */
 bool pod_takes(const struct coordinator *c, const struct mirror_pod *pod);
-/* All pods for place_*; free with free(place.pods). */
+/* All pods for place_*. */
 struct place place_of(const struct coordinator *c);
+static inline void place_release_at(struct place *place)
+{
+    free(place->pods);
+}
 
 /* ---- guilds.c ---- */
 

@@ -305,16 +305,16 @@ static void on_pod_named(void *ctx, const struct sql_row *row)
     sink->on_pod(sink->ctx, &pod);
 }
 
-enum status store_heartbeats(struct store *store, const struct pod_row *rows, size_t count,
-                             int64_t lease_ms, store_on_pod on_renewed, void *ctx, struct err *err)
+enum status store_heartbeats(struct store *store, const struct store_beats *beats,
+                             store_on_pod on_renewed, void *ctx, struct err *err)
 {
-    CLEANUP(json_decref) json_t *list = text_of_pods(rows, count);
+    CLEANUP(json_decref) json_t *list = text_of_pods(beats->rows, beats->count);
     CLEANUP(xfree) char *text = json_text(list);
     struct pod_sink sink = { on_renewed, ctx, true };
     struct sql_args args = { 0 };
 
     sql_args_text(&args, text);
-    sql_args_int(&args, lease_ms);
+    sql_args_int(&args, beats->lease_ms);
     struct sql_run what = {
         .id = SQL_HEARTBEATS, .args = &args, .on_row = on_pod_named, .ctx = &sink
     };

@@ -121,11 +121,15 @@ enum status store_commit(struct store *store, const struct plan *plan, struct er
  * has a lease for *ret_left_ms more; nothing was changed. */
 enum status store_register(struct store *store, struct pod_row *row, int64_t lease_ms,
                            int64_t *ret_left_ms, struct err *err) MUST_CHECK;
+struct store_beats {
+    const struct pod_row *rows; /* a pod stands there once */
+    size_t count;
+    int64_t lease_ms;
+};
 /* Renews leases of the rows whose incarnation is stored and not offline; calls on_renewed for these
  * with heard_ms and lease_until_ms; the others got no lease. */
-enum status store_heartbeats(struct store *store, const struct pod_row *rows, size_t count,
-                             int64_t lease_ms, store_on_pod on_renewed, void *ctx, struct err *err)
-    MUST_CHECK;
+enum status store_heartbeats(struct store *store, const struct store_beats *beats,
+                             store_on_pod on_renewed, void *ctx, struct err *err) MUST_CHECK;
 /* Marks pods offline whose lease ended more than grace_ms ago; on_pod gets those (pod is set only).
  */
 enum status store_expire(struct store *store, int64_t grace_ms, store_on_pod on_pod, void *ctx,

@@ -47,7 +47,7 @@ struct sql_backend;
 /* One row of a result; valid during on_row. */
 struct sql_row {
     const struct sql_backend *backend;
-    const void *handle;
+    void *handle;
     int at;
 };
 typedef void (*sql_on_row)(void *ctx, const struct sql_row *row);

@@ -154,22 +154,14 @@ static void sqlite_free(struct sql_backend *b)
     free(s);
 }
 
-static sqlite3_stmt *statement_of(const struct sql_row *row)
-{
-    sqlite3_stmt *q;
-
-    memcpy(&q, &row->handle, sizeof(q)); /* the column functions take it without const */
-    return q;
-}
-
 static int64_t sqlite_int(const struct sql_row *row, int column)
 {
-    return sqlite3_column_int64(statement_of(row), column);
+    return sqlite3_column_int64(row->handle, column);
 }
 
 static const char *sqlite_text(const struct sql_row *row, int column)
 {
-    const unsigned char *text = sqlite3_column_text(statement_of(row), column);
+    const unsigned char *text = sqlite3_column_text(row->handle, column);
 
     return text ? (const char *)text : "";
 }

@@ -12,97 +12,93 @@
 
 enum { MOST = 4 };
 
+static const struct {
+    const char *what, *want; /* NULL: nobody */
+    struct place_pod pods[MOST];
+    uint32_t schema;
+    const char *except;
+    bool full;
+} choices[] = {
+    { "nobody there", NULL, { { 0 } }, 0, NULL, false },
+    { "fewest guilds",
+      "b",
+      { { "a", 100, 0, 3, 3, 1, 0, true, NULL }, { "b", 100, 0, 1, 1, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+    { "least load at equal counts",
+      "a",
+      { { "a", 100, 10, 5, 5, 1, 0, true, NULL }, { "b", 100, 900, 5, 5, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+    { "load counts more than a few guilds",
+      "b",
+      { { "a", 100, 5000, 2, 2, 1, 0, true, NULL }, { "b", 100, 10, 3, 3, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+    { "twice the capacity carries twice",
+      "b",
+      { { "a", 100, 0, 6, 6, 1, 0, true, NULL }, { "b", 200, 0, 10, 10, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+    { "a full pod comes last",
+      "b",
+      { { "a", 2, 0, 2, 2, 1, 0, true, NULL }, { "b", 100, 100000, 90, 90, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+    { "all full: still the lightest",
+      "b",
+      { { "a", 2, 0, 4, 4, 1, 0, true, NULL }, { "b", 2, 0, 3, 3, 1, 0, true, NULL } },
+      1,
+      NULL,
+      true },
+    { "draining or silent pods take nothing",
+      "b",
+      { { "a", 100, 0, 0, 0, 1, 0, false, NULL }, { "b", 100, 0, 50, 50, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+    { "an older schema cannot read the rows",
+      "b",
+      { { "a", 100, 0, 0, 0, 1, 0, true, NULL }, { "b", 100, 0, 50, 50, 2, 0, true, NULL } },
+      2,
+      NULL,
+      false },
+    { "nobody has the schema", NULL, { { "a", 100, 0, 0, 0, 1, 0, true, NULL } }, 2, NULL, false },
+    { "not back to where it comes from",
+      "b",
+      { { "a", 100, 0, 0, 0, 1, 0, true, NULL }, { "b", 100, 0, 50, 50, 1, 0, true, NULL } },
+      1,
+      "a",
+      false },
+    { "absurd numbers of a pod do not wrap around",
+      "b",
+      { { "a", 1, UINT32_MAX, 1, UINT32_MAX, 1, 0, true, NULL },
+        { "b", 100, 0, 50, 50, 1, 0, true, NULL } },
+      1,
+      NULL,
+      false },
+};
+
 static void test_guilds_go_to_the_lightest_pod_that_can_take_them(void **state UNUSED)
 {
-    static const struct {
-        const char *what, *want; /* NULL: nobody */
-        struct place_pod pods[MOST];
-        uint32_t schema;
-        const char *except;
-        bool full;
-    } table[] = {
-        { "nobody there", NULL, { { 0 } }, 0, NULL, false },
-        { "fewest guilds",
-          "b",
-          { { "a", 100, 0, 3, 3, 1, 0, true, NULL }, { "b", 100, 0, 1, 1, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-        { "least load at equal counts",
-          "a",
-          { { "a", 100, 10, 5, 5, 1, 0, true, NULL }, { "b", 100, 900, 5, 5, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-        { "load counts more than a few guilds",
-          "b",
-          { { "a", 100, 5000, 2, 2, 1, 0, true, NULL }, { "b", 100, 10, 3, 3, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-        { "twice the capacity carries twice",
-          "b",
-          { { "a", 100, 0, 6, 6, 1, 0, true, NULL }, { "b", 200, 0, 10, 10, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-        { "a full pod comes last",
-          "b",
-          { { "a", 2, 0, 2, 2, 1, 0, true, NULL }, { "b", 100, 100000, 90, 90, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-        { "all full: still the lightest",
-          "b",
-          { { "a", 2, 0, 4, 4, 1, 0, true, NULL }, { "b", 2, 0, 3, 3, 1, 0, true, NULL } },
-          1,
-          NULL,
-          true },
-        { "draining or silent pods take nothing",
-          "b",
-          { { "a", 100, 0, 0, 0, 1, 0, false, NULL }, { "b", 100, 0, 50, 50, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-        { "an older schema cannot read the rows",
-          "b",
-          { { "a", 100, 0, 0, 0, 1, 0, true, NULL }, { "b", 100, 0, 50, 50, 2, 0, true, NULL } },
-          2,
-          NULL,
-          false },
-        { "nobody has the schema",
-          NULL,
-          { { "a", 100, 0, 0, 0, 1, 0, true, NULL } },
-          2,
-          NULL,
-          false },
-        { "not back to where it comes from",
-          "b",
-          { { "a", 100, 0, 0, 0, 1, 0, true, NULL }, { "b", 100, 0, 50, 50, 1, 0, true, NULL } },
-          1,
-          "a",
-          false },
-        { "absurd numbers of a pod do not wrap around",
-          "b",
-          { { "a", 1, UINT32_MAX, 1, UINT32_MAX, 1, 0, true, NULL },
-            { "b", 100, 0, 50, 50, 1, 0, true, NULL } },
-          1,
-          NULL,
-          false },
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
         struct place_pod pods[MOST];
         struct place place = { pods, 0, 0 };
         bool full = true;
-        memcpy(pods, table[i].pods, sizeof(pods));
+        memcpy(pods, choices[i].pods, sizeof(pods));
         while (place.count < MOST && pods[place.count].id)
             place.count++;
         place_prepare(&place);
-        const struct place_pod *got = place_guild(&place, table[i].schema, table[i].except, &full);
-        if (table[i].want ? !got || strcmp(got->id, table[i].want) != 0 : got != NULL)
-            fail_msg("%s: got %s", table[i].what, got ? got->id : "nobody");
-        assert_int_equal(full, table[i].full);
+        const struct place_pod *got =
+            place_guild(&place, choices[i].schema, choices[i].except, &full);
+        if (choices[i].want ? !got || strcmp(got->id, choices[i].want) != 0 : got != NULL)
+            fail_msg("%s: got %s", choices[i].what, got ? got->id : "nobody");
+        assert_int_equal(full, choices[i].full);
     }
 }
 

@@ -329,7 +329,7 @@ TEST_ON_BOTH(test_heartbeats_renew_the_known_and_only_them)
     rows[0].status = POD_DRAINING;
     rows[0].guild_count = 12;
     rows[0].load = 34;
-    OK(store_heartbeats(w->store, rows, 3, 60000, count_pod, &n, NULL));
+    OK(store_heartbeats(w->store, &(struct store_beats){ rows, 3, 60000 }, count_pod, &n, NULL));
     assert_int_equal(n.rows, 1);
     assert_string_equal(n.last_pod, "a");
     assert_true(n.pod.lease_until_ms > registered[0].lease_until_ms + 50000);
@@ -364,7 +364,7 @@ TEST_ON_BOTH(test_only_ended_leases_expire_and_their_guilds_name_no_process)
     assert_int_equal(got.incarnation, 7);
     /* A heartbeat does not bring it back. */
     n = (struct counted){ 0 };
-    OK(store_heartbeats(w->store, &dead, 1, 60000, count_pod, &n, NULL));
+    OK(store_heartbeats(w->store, &(struct store_beats){ &dead, 1, 60000 }, count_pod, &n, NULL));
     assert_int_equal(n.rows, 0);
 }
 
