@@ -1,4 +1,5 @@
 """nats_client.py - the few lines of NATS's text protocol that a look into a stream needs."""
+import base64
 import json
 import socket
 import urllib.parse
@@ -39,6 +40,17 @@ class NatsClient:
             elif words[0] in ("MSG", "HMSG"):
                 payload = self.file.read(int(words[-1]) + 2)[:-2]
                 return payload[int(words[-2]):] if words[0] == "HMSG" else payload
+
+    def headers(self, stream, subject):
+        """The headers of each message of the subject, as text, in the stream's order."""
+        seq = 1
+        while True:
+            asked = {"seq": seq, "next_by_subj": subject}
+            answer = json.loads(self.request(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(asked).encode()))
+            if "message" not in answer:
+                return
+            seq = answer["message"]["seq"] + 1
+            yield base64.b64decode(answer["message"].get("hdrs", "")).decode()
 
     def subject_counts(self, stream, subjects=">"):
         """{subject: messages} of a stream; the server answers in pages."""

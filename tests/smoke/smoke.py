@@ -17,8 +17,8 @@ from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from compare import compare, doubled_threads, read_owners, read_record  # noqa: E402
 from movers import Movers  # noqa: E402
 from portal import check_portal, save_settings  # noqa: E402
-from traffic import (record, start_traffic, stored_events, traffic_report, wait_for_traffic,  # noqa: E402
-                     wait_until_applied)
+from traffic import (deferred_events, record, start_traffic, stored_events, traffic_report,  # noqa: E402
+                     wait_for_traffic, wait_until_applied)
 
 WITNESSES = ("sim", "nats", "postgres")  # asked when nobody works any more
 LEAST_S, EVENTS_PER_S = 20, 1500  # traffic lasts long enough for the moves to be spread over it
@@ -78,14 +78,15 @@ def verdict(cluster, args):
     say("stopping everything")
     clean = cluster.stop(but=WITNESSES)
     lines, report, stored = record(cluster), traffic_report(cluster), stored_events(cluster)
+    sent = read_record(lines)
+    deferred = deferred_events(cluster, sent)
     (cluster.run_dir / "record.ndjson").write_text("\n".join(lines))
     clean = cluster.stop(but=("postgres",)) and clean
     if not clean:
         say(f"had to be killed: {', '.join(cluster.killed)}")
     # Stopping pods hand their guilds over, so who owns what is asked afterwards.
     held = read_owners(cluster.stored_owners(), cluster.data_dir)
-    sent = read_record(lines)
-    events, notes = compare(sent, held, stored)
+    events, notes = compare(sent, held, stored, deferred)
     report["doubled"] = doubled_threads(sent, held)
     for note in notes:
         say(note)

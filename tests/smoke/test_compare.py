@@ -95,6 +95,12 @@ class Comparer(unittest.TestCase):
         self.db.execute("UPDATE guild_state SET events_applied = events_applied + 1")
         self.assertEqual(self.verdict(stored=len(RECORD) + 1), (0, 1))
 
+    def test_a_deferred_interaction_is_no_event_of_discord(self):
+        self.db.execute("UPDATE guild_state SET events_applied = events_applied + 1")
+        held = read_owners({GUILD: POD}, lambda pod: pathlib.Path(self.folder.name) / pod)
+        total, _ = compare(read_record(RECORD), held, {GUILD: len(RECORD) + 1}, {GUILD: 1})
+        self.assertEqual(total, {"sent": len(RECORD), "applied": len(RECORD), "lost": 0, "duplicated": 0})
+
     def test_a_guild_that_its_owner_does_not_hold_is_lost_whole(self):
         (pathlib.Path(self.folder.name) / "gw-2").mkdir()
         self.assertEqual(self.verdict(owner="gw-2"), (len(RECORD), 0))

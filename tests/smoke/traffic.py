@@ -36,6 +36,17 @@ def stored_events(cluster):
     return {int(subject.rsplit(".", 1)[1]): n for subject, n in counts.items()}
 
 
+def deferred_events(cluster, sent):
+    """{guild: interactions among its messages in EVENTS}, of guilds that have more messages than Discord sent."""
+    found = {}
+    with NatsClient(cluster.nats_url) as nats:
+        for subject, stored in nats.subject_counts("EVENTS", "event.>").items():
+            guild = int(subject.rsplit(".", 1)[1])
+            if guild not in sent or stored > sent[guild].events:
+                found[guild] = sum("Nats-Msg-Id: interaction:" in h for h in nats.headers("EVENTS", subject))
+    return found
+
+
 def wait_until_applied(cluster, tell=lambda text: None):
     """True when every stored event is applied and every call to Discord is made (those bring events of their own),
     False when nothing has moved for a while."""
