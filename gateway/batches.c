@@ -52,6 +52,7 @@ struct batch *guild_batch(struct guild *g, enum batch_kind kind)
     b->gates_end = &b->gates;
     b->event_seq = g->event_seq;
     b->events_applied = g->events_applied;
+    b->source = g->source;
     if (g->last)
         g->last->next = b;
     else
@@ -131,6 +132,8 @@ static void encode_record(struct guild *g, const struct batch *b, struct bytes *
     encode_varint(&inner, 6, STORE_SCHEMA_VERSION);
     encode_varint(&inner, 7, b->event_seq);
     encode_varint(&inner, 8, b->events_applied);
+    encode_text(&inner, 13, b->source.session);
+    encode_varint(&inner, 14, b->source.seq);
     switch (b->kind) {
     case BATCH_CHANGE:
         encode_block(&inner, CHANGE, b->rows.data, b->rows.size);
@@ -166,7 +169,8 @@ static void confirm(struct guild *g, uint64_t seq)
                                       .idx = b->idx,
                                       .log_seq = seq,
                                       .event_seq = b->event_seq,
-                                      .events_applied = b->events_applied };
+                                      .events_applied = b->events_applied,
+                                      .source = b->source };
     g->first = b->next;
     if (!g->first)
         g->last = NULL;

@@ -29,6 +29,8 @@ static struct metric events_applied =
     METRIC_COUNTER("guildbus_events_applied_total", "events applied to their guild");
 static struct metric events_failed =
     METRIC_COUNTER("guildbus_events_failed_total", "events whose handler failed");
+static struct metric events_copies =
+    METRIC_COUNTER("guildbus_events_copies_total", "events stored twice, applied once");
 static struct metric interactions =
     METRIC_COUNTER("guildbus_interactions_total", "interactions executed");
 static struct metric repeated =
@@ -219,32 +221,57 @@ static enum status run_handlers(struct unit *u, const Guildbus__V1__Event *event
     return dispatch_event(u, event->type, d, err);
 }
 
+/* Within a session a guild's events reach the stream in the order of their seq, so one that is not
+ * above the last is a copy: JetStream's own window for copies is 2 minutes, a NATS outage can be
+ * longer. */
+static bool is_copy(struct guild *g, const Guildbus__V1__Event *event)
+{
+    if (!event || !event->seq || strlen(event->session) >= sizeof(g->source.session))
+        return false;
+    if (strcmp(g->source.session, event->session) != 0) {
+        (void)snprintf(g->source.session, sizeof(g->source.session), "%s", event->session);
+        g->source.seq = 0;
+    }
+    if (event->seq <= g->source.seq)
+        return true;
+    g->source.seq = event->seq;
+    return false;
+}
+
+/* The stream's position moves on whatever became of the event. */
+static void note_event(struct guild *g, struct batch *b, uint64_t seq)
+{
+    if (!b)
+        b = guild_batch(g, BATCH_CHANGE);
+    g->event_seq = b->event_seq = seq;
+    b->events_applied = g->events_applied;
+    b->source = g->source;
+}
+
 void guild_run_event(struct guild *g, const Guildbus__V1__Event *event, uint64_t seq,
                      struct arena *arena)
 {
-    struct unit u = begin(g, arena);
     struct err err = { 0 };
     struct batch *b = NULL;
-    enum status status = event ? run_handlers(&u, event, &err) : STATUS_OK;
 
-    if (status == STATUS_OK) {
-        g->event_seq = seq;
-        g->events_applied++;
-        status = keep(g, &b, &err);
-    } else {
-        store_unit_undo(g->owner->store);
-        g->event_seq = seq;
-        g->events_applied++;
+    if (is_copy(g, event)) {
+        metric_add(&events_copies, 1);
+        note_event(g, NULL, seq);
+        return;
     }
+    struct unit u = begin(g, arena);
+    enum status status = event ? run_handlers(&u, event, &err) : STATUS_OK;
+    if (status == STATUS_OK)
+        status = keep(g, &b, &err);
+    else
+        store_unit_undo(g->owner->store);
     if (status != STATUS_OK) {
         metric_add(&events_failed, 1);
         log_warn("event_failed", "guild=%" PRIu64 " seq=%" PRIu64 " type=%s text=%s next=skipped",
                  g->id, seq, LOG_QUOTE(event ? event->type : ""), LOG_QUOTE(err.text));
     }
-    if (!b)
-        b = guild_batch(g, BATCH_CHANGE);
-    b->event_seq = seq;
-    b->events_applied = g->events_applied;
+    g->events_applied++;
+    note_event(g, b, seq);
     metric_add(&events_applied, 1);
     count_unit(g->owner);
 }

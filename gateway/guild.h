@@ -69,6 +69,7 @@ struct batch {
     uint32_t claim_reason;
     struct bytes rows;
     uint64_t event_seq, events_applied; /* after this batch */
+    struct event_source source;
     struct gate *gates, **gates_end;
 };
 
@@ -115,6 +116,7 @@ struct guild {
 
     struct guild_position pos;          /* confirmed by the log */
     uint64_t event_seq, events_applied; /* with what is not confirmed yet */
+    struct event_source source;         /* likewise */
     uint64_t epoch;                     /* of our Claim, while we own */
     char last_pod[65];                  /* writer of the last record read */
     bool last_is_seal;

@@ -50,6 +50,7 @@ void guild_load(struct guild *g)
     }
     g->event_seq = g->pos.event_seq;
     g->events_applied = g->pos.events_applied;
+    g->source = g->pos.source;
     if (!g->reading)
         read_next(g);
 }
@@ -81,6 +82,9 @@ bool guild_follow(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t se
     g->pos.log_seq = seq;
     g->event_seq = g->pos.event_seq = r->event_seq;
     g->events_applied = g->pos.events_applied = r->events_applied;
+    (void)snprintf(g->pos.source.session, sizeof(g->pos.source.session), "%s", r->session);
+    g->pos.source.seq = r->session_seq;
+    g->source = g->pos.source;
     g->last_is_seal = r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SEAL;
     (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", r->pod);
     metric_add(&followed, 1);

@@ -29,7 +29,8 @@ enum status schema_create(sqlite3 *db, struct err *err)
     static const char *const statements[] = {
         "CREATE TABLE IF NOT EXISTS guild_state(guild_id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL,"
         " idx INTEGER NOT NULL, log_seq INTEGER NOT NULL, event_seq INTEGER NOT NULL, events_applied INTEGER NOT NULL,"
-        " dirty INTEGER NOT NULL, deleting INTEGER NOT NULL)",
+        " dirty INTEGER NOT NULL, deleting INTEGER NOT NULL, session TEXT NOT NULL DEFAULT '',"
+        " session_seq INTEGER NOT NULL DEFAULT 0)",
         "CREATE INDEX IF NOT EXISTS guild_state_deleting ON guild_state(deleting) WHERE deleting=1",
 #define TABLE(name, columns) "CREATE TABLE IF NOT EXISTS " #name "(" columns ") WITHOUT ROWID",
 #define INDEX(name, table, columns, is_unique)

@@ -1,5 +1,6 @@
 #include "gateway/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,7 +237,8 @@ enum status store_position_get(struct store *s, uint64_t guild_id, struct guild_
                                struct err *err)
 {
     sqlite3_stmt *q =
-        store_sql(s, "SELECT epoch, idx, log_seq, event_seq, events_applied, dirty, deleting"
+        store_sql(s, "SELECT epoch, idx, log_seq, event_seq, events_applied, dirty, deleting,"
+                     " session, session_seq"
                      " FROM guild_state WHERE guild_id=?1");
 
     sqlite3_bind_int64(q, 1, (sqlite3_int64)guild_id);
@@ -250,7 +252,11 @@ enum status store_position_get(struct store *s, uint64_t guild_id, struct guild_
             .events_applied = (uint64_t)sqlite3_column_int64(q, 4),
             .dirty = sqlite3_column_int(q, 5),
             .deleting = sqlite3_column_int(q, 6),
+            .source.seq = (uint64_t)sqlite3_column_int64(q, 8),
         };
+    if (code == SQLITE_ROW)
+        (void)snprintf(ret->source.session, sizeof(ret->source.session), "%s",
+                       (const char *)sqlite3_column_text(q, 7));
     sqlite3_reset(q);
     if (code == SQLITE_DONE)
         return err_set(err, STATUS_NOT_FOUND, "no rows of this guild are here");
@@ -262,7 +268,8 @@ enum status store_position_put(struct store *s, uint64_t guild_id, const struct 
 {
     sqlite3_stmt *q =
         store_sql(s, "INSERT OR REPLACE INTO guild_state(guild_id, epoch, idx, log_seq, event_seq,"
-                     " events_applied, dirty, deleting) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)");
+                     " events_applied, dirty, deleting, session, session_seq)"
+                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)");
 
     store_begin(s);
     sqlite3_bind_int64(q, 1, (sqlite3_int64)guild_id);
@@ -273,6 +280,8 @@ enum status store_position_put(struct store *s, uint64_t guild_id, const struct 
     sqlite3_bind_int64(q, 6, (sqlite3_int64)p->events_applied);
     sqlite3_bind_int(q, 7, p->dirty);
     sqlite3_bind_int(q, 8, p->deleting);
+    sqlite3_bind_text(q, 9, p->source.session, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 10, (sqlite3_int64)p->source.seq);
     return run(s, q, "position", err);
 }
 

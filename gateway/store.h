@@ -27,15 +27,22 @@ enum { STORE_SCHEMA_VERSION = 1 };
 
 struct store;
 
+/* Where an event came from: Discord numbers the dispatches of a session. */
+struct event_source {
+    char session[72]; /* "" none */
+    uint64_t seq;
+};
+
 /* How far the local rows of a guild have come in its log. */
 struct guild_position {
-    uint64_t epoch;          /* of the last record */
-    uint64_t idx;            /* of the last record whose rows are here; 0: none */
-    uint64_t log_seq;        /* that record's stream sequence */
-    uint64_t event_seq;      /* last event applied */
-    uint64_t events_applied; /* ever, on any pod */
-    bool dirty;              /* rows beyond idx are here: not to be trusted after a restart */
-    bool deleting;           /* the guild is not ours any more; its rows are being removed */
+    uint64_t epoch;             /* of the last record */
+    uint64_t idx;               /* of the last record whose rows are here; 0: none */
+    uint64_t log_seq;           /* that record's stream sequence */
+    uint64_t event_seq;         /* last event applied */
+    uint64_t events_applied;    /* ever, on any pod */
+    struct event_source source; /* of the last event applied */
+    bool dirty;                 /* rows beyond idx are here: not to be trusted after a restart */
+    bool deleting;              /* the guild is not ours any more; its rows are being removed */
 };
 
 /* path ":memory:" is for tests. Creates and migrates the schema. CONFLICT: a newer schema is there.

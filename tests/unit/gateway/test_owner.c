@@ -124,7 +124,7 @@ static int64_t applied(struct town *t)
     return reply ? (int64_t)json_id(json_object_get(reply, "overview"), "eventsApplied") : -1;
 }
 
-static void publish_message(struct town *t, uint64_t message_id)
+static void publish_of(struct town *t, uint64_t message_id, const char *session, uint64_t seq)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     Guildbus__V1__Event event = GUILDBUS__V1__EVENT__INIT;
@@ -138,6 +138,8 @@ static void publish_message(struct town *t, uint64_t message_id)
 
     event.guild_id = t->guild;
     event.type = type;
+    event.session = arena_strdup(arena, session);
+    event.seq = seq;
     event.payload_json =
         arena_printf(arena,
                      "{\"id\":\"%" PRIu64 "\",\"guild_id\":\"%" PRIu64
@@ -151,6 +153,11 @@ static void publish_message(struct town *t, uint64_t message_id)
     assert_int_equal(bus_request_wait(t->bus, &out, 5000, &ack, &ack_size, &err), STATUS_OK);
     assert_non_null(strstr(ack, "\"seq\""));
     free(ack);
+}
+
+static void publish_message(struct town *t, uint64_t message_id)
+{
+    publish_of(t, message_id, "", 0);
 }
 
 /* ---- pods ---- */
@@ -282,6 +289,21 @@ static void test_applies_events_from_before_and_after_its_claim(void **state)
     WAIT_FOR(t, applied(t) == 3);
 }
 
+static void test_a_copy_in_the_stream_is_applied_once_also_after_a_move(void **state)
+{
+    struct town *t = *state;
+
+    own(t, 0, 1);
+    publish_of(t, 100, "s1", 7);
+    publish_of(t, 101, "s1", 9);
+    publish_of(t, 100, "s1", 7);
+    WAIT_FOR(t, applied(t) == 2);
+    move(t, 0, 1, 2);
+    publish_of(t, 101, "s1", 9);
+    publish_of(t, 102, "s2", 1); /* a new session counts anew */
+    WAIT_FOR(t, applied(t) == 3);
+}
+
 static void test_a_guild_moves_there_and_back_while_events_come(void **state)
 {
     struct town *t = *state;
@@ -405,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_applies_events_from_before_and_after_its_claim),
+        TEST(test_a_copy_in_the_stream_is_applied_once_also_after_a_move),
         TEST(test_a_guild_moves_there_and_back_while_events_come),
         TEST(test_a_pod_that_was_not_told_is_fenced_by_the_log),
         TEST(test_a_source_takes_back_what_nobody_claims),
