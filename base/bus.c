@@ -28,10 +28,7 @@ struct pending {
     uint64_t token;
     int64_t deadline_ms;
     struct pending *prev, *next; /* in its wheel slot */
-    struct mailbox *box;
-    bus_on_reply on_reply;
-    void *ctx;
-    uint64_t tag;
+    struct bus_waiter waiter;
 };
 
 struct bus {
@@ -241,12 +238,13 @@ static void reply_free(struct reply_letter *r)
 static void reply_read(struct letter *l, void *owner UNUSED)
 {
     struct reply_letter *r = CONTAINER_OF(l, struct reply_letter, letter);
+    const struct bus_waiter *w = &r->pending->waiter;
 
     if (r->status == STATUS_OK) {
         const struct bus_in in = view(r->msg);
-        r->pending->on_reply(r->pending->ctx, r->pending->tag, STATUS_OK, &in);
+        w->on_reply(w->ctx, w->tag, STATUS_OK, &in);
     } else {
-        r->pending->on_reply(r->pending->ctx, r->pending->tag, r->status, NULL);
+        w->on_reply(w->ctx, w->tag, r->status, NULL);
     }
     reply_free(r);
 }
@@ -266,7 +264,7 @@ static void finish(struct pending *p, enum status status, natsMsg *msg)
     r->status = status;
     r->msg = msg;
     struct letter *l = &r->letter;
-    mailbox_post_always(p->box, &l);
+    mailbox_post_always(p->waiter.box, &l);
 }
 
 static struct pending *take_pending(struct bus *bus, uint64_t token)
@@ -382,17 +380,13 @@ enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *da
     return bus_publish(bus, &out, err);
 }
 
-void bus_request(struct bus *bus, const struct bus_out *out, int timeout_ms, struct mailbox *box,
-                 bus_on_reply on_reply, void *ctx, uint64_t tag)
+void bus_request(struct bus *bus, const struct bus_out *out, const struct bus_waiter *waiter)
 {
     struct pending *p = xcalloc(1, sizeof(*p));
     char reply[160];
 
-    p->box = box;
-    p->on_reply = on_reply;
-    p->ctx = ctx;
-    p->tag = tag;
-    p->deadline_ms = clock_now_ms() + timeout_ms;
+    p->waiter = *waiter;
+    p->deadline_ms = clock_now_ms() + waiter->timeout_ms;
     pthread_mutex_lock(&bus->mu);
     p->token = ++bus->last_token;
     uint64_t token = p->token;

@@ -93,14 +93,20 @@ struct bus_subscription {
 };
 enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what,
                           struct bus_sub **ret_sub, struct err *err) MUST_CHECK;
-/* Nothing is delivered after it returns when called on the mailbox's thread. Clears *sub. */
-void bus_unsubscribe(struct bus_sub **sub);
-/* Lets what the server already sent arrive, then ends. Clears *sub. */
-void bus_drain(struct bus_sub **sub);
+/* Nothing is delivered after it returns when called on the mailbox's thread. Clears *slot. */
+void bus_unsubscribe(struct bus_sub **slot);
+/* Lets what the server already sent arrive, then ends. Clears *slot. */
+void bus_drain(struct bus_sub **slot);
 
-/* on_reply is called exactly once, on box's thread. */
-void bus_request(struct bus *bus, const struct bus_out *out, int timeout_ms, struct mailbox *box,
-                 bus_on_reply on_reply, void *ctx, uint64_t tag);
+/* Who gets the answer: on_reply is called exactly once, on box's thread. */
+struct bus_waiter {
+    struct mailbox *box;
+    bus_on_reply on_reply;
+    void *ctx;
+    uint64_t tag;
+    int timeout_ms;
+};
+void bus_request(struct bus *bus, const struct bus_out *out, const struct bus_waiter *waiter);
 /* Blocks. For start-up and tools, never on a loop. *ret_data is malloc'd, NUL added. */
 enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
                              char **ret_data, size_t *ret_size, struct err *err) MUST_CHECK;

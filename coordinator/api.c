@@ -253,7 +253,9 @@ static void on_request(void *ctx, struct http_exchange *x)
 
     metric_add(&requests_total, 1);
     if (!route) {
-        respond_err(x, STATUS_NOT_FOUND, "no such path; see docs/api.md");
+        respond_err(
+            x, STATUS_NOT_FOUND,
+            "no such path: there are /guild-assignments /pod-health /moves /status /reassign-guild /unfreeze");
         return;
     }
     if (!is_method(x, route->method)) {

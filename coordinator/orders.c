@@ -71,7 +71,7 @@ static void send(struct order *o, const char *subject, const void *data, size_t 
 
     c->in_flight++;
     metric_add(&sent_total, 1);
-    bus_request(c->bus, &out, ORDER_TIMEOUT_MS, c->box, on_reply, o, 0);
+    bus_request(c->bus, &out, &(struct bus_waiter){ c->box, on_reply, o, 0, ORDER_TIMEOUT_MS });
 }
 
 /* Takes o. */

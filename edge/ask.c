@@ -102,8 +102,9 @@ static void run_step(struct ask *a, enum retry_input input)
     loop_timer_start(a->timer, step.wake_ms - now_ms);
     if (step.send) {
         metric_add(&attempts, 1);
-        bus_request(a->asks->bus, &a->call.out, (int)(a->call.retry.give_up_ms - now_ms),
-                    loop_mailbox(a->asks->loop), on_reply, a->asks, a->key);
+        bus_request(a->asks->bus, &a->call.out,
+                    &(struct bus_waiter){ loop_mailbox(a->asks->loop), on_reply, a->asks, a->key,
+                                          (int)(a->call.retry.give_up_ms - now_ms) });
     }
 }
 

@@ -249,7 +249,8 @@ static void resolve(struct guild *g)
     metric_add(&unknown_acks, 1);
     g->append_serial = owner_ask_new(g);
     js_get_last(g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text,
-                g->owner->box, on_last_record, g->owner, g->append_serial);
+                &(struct bus_waiter){ g->owner->box, on_last_record, g->owner, g->append_serial,
+                                      JS_TIMEOUT_MS });
 }
 
 static void on_append(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
@@ -291,8 +292,9 @@ static void send_first(struct guild *g)
                                  g->owner->scratch.size, headers, 2 };
     g->in_flight = true;
     g->append_serial = owner_ask_new(g);
-    bus_request(g->owner->bus, &out, APPEND_TIMEOUT_MS, g->owner->box, on_append, g->owner,
-                g->append_serial);
+    bus_request(g->owner->bus, &out,
+                &(struct bus_waiter){ g->owner->box, on_append, g->owner, g->append_serial,
+                                      APPEND_TIMEOUT_MS });
 }
 
 void guild_pump(struct guild *g)

@@ -14,6 +14,7 @@
 #include "gateway/guild.h"
 #include "gateway/js.h"
 #include "messages/codec.h"
+#include "messages/streams.h"
 #include "messages/subjects.h"
 
 enum { EVENT_ARENA = 16 * 1024 * 1024, FETCH_AGAIN_MS = 20 };
@@ -70,8 +71,9 @@ static void on_fetched(void *ctx, uint64_t serial, enum status status, const str
 static void fetch(struct guild *g)
 {
     g->fetching = true;
-    js_get_next(g->owner->bus, "EVENTS", subject_event(g->id).text, g->event_seq + 1, g->owner->box,
-                on_fetched, g->owner, owner_ask_new(g));
+    js_get_next(g->owner->bus, STREAM_EVENTS, subject_event(g->id).text, g->event_seq + 1,
+                &(struct bus_waiter){ g->owner->box, on_fetched, g->owner, owner_ask_new(g),
+                                      JS_TIMEOUT_MS });
 }
 
 void guild_catch_up(struct guild *g)

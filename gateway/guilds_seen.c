@@ -109,7 +109,8 @@ static void send_batch(void *ctx)
     must(codec_encode(&envelope, arena, &data, &size, NULL) == STATUS_OK);
     const struct bus_out out = { .subject = subject.text, .data = data, .size = size };
     s->under_way = true;
-    bus_request(s->bus, &out, REQUEST_MS, loop_mailbox(s->loop), on_reply, s, 0);
+    bus_request(s->bus, &out,
+                &(struct bus_waiter){ loop_mailbox(s->loop), on_reply, s, 0, REQUEST_MS });
 }
 
 void guilds_seen_add(struct guilds_seen *s, uint64_t guild_id)

@@ -131,8 +131,9 @@ static void ask_coordinator(struct identify_wish *w, uint32_t max_concurrency)
     must(codec_encode(&envelope, arena, &data, &size, NULL) == STATUS_OK);
     const struct bus_out out = { .subject = subject.text, .data = data, .size = size };
     w->under_way = true;
-    bus_request(w->gate->config.bus, &out, REQUEST_MS, loop_mailbox(w->gate->config.loop), on_reply,
-                w, 0);
+    bus_request(
+        w->gate->config.bus, &out,
+        &(struct bus_waiter){ loop_mailbox(w->gate->config.loop), on_reply, w, 0, REQUEST_MS });
 }
 
 /* ---- the budget ---- */

@@ -22,7 +22,7 @@ static bool parse_u64(const char *text, uint64_t *ret)
 }
 
 void js_get_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
-                 struct mailbox *box, bus_on_reply on_reply, void *ctx, uint64_t tag)
+                 const struct bus_waiter *waiter)
 {
     char api[SUBJECT_SIZE_JS], body[SUBJECT_SIZE_JS];
 
@@ -30,7 +30,7 @@ void js_get_next(struct bus *bus, const char *stream, const char *subject, uint6
     int size =
         snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", seq, subject);
     const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, JS_TIMEOUT_MS, box, on_reply, ctx, tag);
+    bus_request(bus, &out, waiter);
 }
 
 enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struct err *err)
@@ -48,15 +48,15 @@ enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struc
     return STATUS_OK;
 }
 
-void js_get_last(struct bus *bus, const char *stream, const char *subject, struct mailbox *box,
-                 bus_on_reply on_reply, void *ctx, uint64_t tag)
+void js_get_last(struct bus *bus, const char *stream, const char *subject,
+                 const struct bus_waiter *waiter)
 {
     char api[SUBJECT_SIZE_JS], body[SUBJECT_SIZE_JS];
 
     (void)snprintf(api, sizeof(api), "$JS.API.STREAM.MSG.GET.%s", stream);
     int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
     const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, JS_TIMEOUT_MS, box, on_reply, ctx, tag);
+    bus_request(bus, &out, waiter);
 }
 
 /* {"error":{"code":404,"err_code":10037,"description":"no message found"}} */

@@ -22,19 +22,20 @@ struct js_message {
 /* The next message of the subject at or after seq. May be served by a replica that is behind: never
  * decide ownership by it. */
 void js_get_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
-                 struct mailbox *box, bus_on_reply on_reply, void *ctx, uint64_t tag);
+                 const struct bus_waiter *waiter);
 /* NOT_FOUND: none (yet). data points into the message. */
 enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struct err *err)
     MUST_CHECK;
 
 /* The last message of the subject, from the stream's leader. */
-void js_get_last(struct bus *bus, const char *stream, const char *subject, struct mailbox *box,
-                 bus_on_reply on_reply, void *ctx, uint64_t tag);
+void js_get_last(struct bus *bus, const char *stream, const char *subject,
+                 const struct bus_waiter *waiter);
 /* NOT_FOUND: none. data is from the arena. */
 enum status js_parse_last(const struct bus_in *in, struct arena *arena, struct js_message *ret,
                           struct err *err) MUST_CHECK;
 
-/* A publish's ack. CONFLICT: refused, the expected sequence was another. INVALID: too large, for good. */
+/* A publish's ack. CONFLICT: refused, the expected sequence was another. INVALID: too large, for
+ * good. */
 enum status js_parse_ack(const struct bus_in *in, uint64_t *ret_seq, bool *ret_duplicate,
                          struct err *err) MUST_CHECK;
 

@@ -141,8 +141,9 @@ static void read_next(struct guild *g)
     if (g->state != GUILD_LOADING && g->state != GUILD_TAKING)
         return;
     g->reading = true;
-    js_get_next(g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text,
-                g->pos.log_seq + 1, g->owner->box, on_next, g->owner, owner_ask_new(g));
+    js_get_next(
+        g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text, g->pos.log_seq + 1,
+        &(struct bus_waiter){ g->owner->box, on_next, g->owner, owner_ask_new(g), JS_TIMEOUT_MS });
 }
 
 void guild_read_on(struct guild *g)

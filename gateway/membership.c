@@ -61,7 +61,9 @@ static void send(struct membership *m, const char *subject, const Guildbus__V1__
     out.data = data;
     m->waiting = true;
     m->sent_ms = clock_now_ms();
-    bus_request(m->config.bus, &out, BEAT_TIMEOUT_MS, loop_mailbox(m->config.loop), on_reply, m, 0);
+    bus_request(
+        m->config.bus, &out,
+        &(struct bus_waiter){ loop_mailbox(m->config.loop), on_reply, m, 0, BEAT_TIMEOUT_MS });
 }
 
 static void refuse(struct membership *m, const char *why)

@@ -30,7 +30,7 @@ static void send(struct owner *o, const char *subject, const Guildbus__V1__Envel
     enum status status = codec_encode(e, arena, &data, &out.size, &err);
     out.data = data;
     if (status == STATUS_OK && on_reply)
-        bus_request(o->bus, &out, timeout_ms, o->box, on_reply, o, serial);
+        bus_request(o->bus, &out, &(struct bus_waiter){ o->box, on_reply, o, serial, timeout_ms });
     else if (status == STATUS_OK)
         status = bus_publish(o->bus, &out, &err);
     if (status != STATUS_OK)

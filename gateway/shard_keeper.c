@@ -158,7 +158,7 @@ static void read_record(struct shard_keeper *k)
 {
     k->under_way++;
     js_get_last(k->config.bus, STREAM_SHARDS, subject_shard(k->config.shard).text,
-                loop_mailbox(k->config.loop), on_read, k, 0);
+                &(struct bus_waiter){ loop_mailbox(k->config.loop), on_read, k, 0, JS_TIMEOUT_MS });
 }
 
 /* ---- writing ---- */
@@ -232,7 +232,8 @@ static void write_record(struct shard_keeper *k)
                                  .headers = &expected,
                                  .header_count = 1 };
     k->under_way++;
-    bus_request(k->config.bus, &out, REQUEST_MS, loop_mailbox(k->config.loop), on_written, k, 0);
+    bus_request(k->config.bus, &out,
+                &(struct bus_waiter){ loop_mailbox(k->config.loop), on_written, k, 0, REQUEST_MS });
 }
 
 void shard_keeper_save(struct shard_keeper *k, const struct shard_session *session)

@@ -77,7 +77,8 @@ static void send_entry(struct shard_publisher *p, const struct window_entry *e)
     if (e->tries > 1)
         metric_add(&repeated, 1);
     p->under_way++;
-    bus_request(p->config.bus, &out, ACK_MS, loop_mailbox(p->config.loop), on_ack, p, e->number);
+    bus_request(p->config.bus, &out,
+                &(struct bus_waiter){ loop_mailbox(p->config.loop), on_ack, p, e->number, ACK_MS });
 }
 
 static void send_ready(struct shard_publisher *p)

@@ -82,7 +82,7 @@ static void pod_send(struct fake_pod *p, const char *subject, const Guildbus__V1
 
     OK(codec_encode(e, arena, &data, &size, NULL));
     const struct bus_out out = { .subject = subject, .data = data, .size = size };
-    bus_request(p->wire->bus, &out, 2000, p->wire->box, on_reply, p, 0);
+    bus_request(p->wire->bus, &out, &(struct bus_waiter){ p->wire->box, on_reply, p, 0, 2000 });
 }
 
 static Guildbus__V1__Envelope *pod_reply(enum status status, const struct bus_in *in,

@@ -328,7 +328,7 @@ static struct identify_answer ask_identify(struct cluster *w, struct fake_pod *p
     e.identify = &r;
     OK(codec_encode(&e, arena, &data, &size, NULL));
     const struct bus_out out = { .subject = subject.text, .data = data, .size = size };
-    bus_request(w->wire.bus, &out, 5000, w->wire.box, on_identify, &a, 0);
+    bus_request(w->wire.bus, &out, &(struct bus_waiter){ w->wire.box, on_identify, &a, 0, 5000 });
     cluster_until(w, a.here);
     return a;
 }
