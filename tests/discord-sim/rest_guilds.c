@@ -329,7 +329,8 @@ void on_get_audit_log(struct rest_call *c)
     json_array_foreach(c->s->audit, i, entry) if (json_id(entry, "guild_id") == g->id)(void)
         json_array_append(list, entry);
     CLEANUP(json_decref)
-    json_t *log = json_pack("{s:O,s:[],s:[],s:[]}", "audit_log_entries", list, "users", "webhooks",
-                            "integrations");
+    json_t *log = json_pack("{s:O,s:[],s:[],s:[],s:[],s:[],s:[],s:[]}", "audit_log_entries", list,
+                            "users", "webhooks", "threads", "application_commands",
+                            "auto_moderation_rules", "guild_scheduled_events", "integrations");
     rest_answer_json(c, 200, log);
 }

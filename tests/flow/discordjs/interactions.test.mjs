@@ -1,0 +1,111 @@
+// The simulator's signed webhook, verified by discord-interactions and by nothing of this tree.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { once } from 'node:events';
+import { verifyKey, InteractionType, InteractionResponseType } from 'discord-interactions';
+import { Simulator } from './simulator.mjs';
+
+const LIMIT = { timeout: 60000 };
+
+// Answers as answer(interaction) says; keeps what it got in requests.
+async function endpoint(sim, answer) {
+    const requests = [];
+    const server = http.createServer(async (request, response) => {
+        const chunks = [];
+        for await (const chunk of request)
+            chunks.push(chunk);
+        const body = Buffer.concat(chunks);
+        const signature = request.headers['x-signature-ed25519'] ?? '';
+        const timestamp = request.headers['x-signature-timestamp'] ?? '';
+        const valid = await verifyKey(body, signature, timestamp, sim.publicKey);
+        requests.push({ body, signature, timestamp, valid });
+        if (!valid)
+            return response.writeHead(401).end();
+        const interaction = JSON.parse(body);
+        const said = interaction.type === InteractionType.PING ? { type: InteractionResponseType.PONG }
+            : await answer(interaction);
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(said));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return { server, requests, url: `http://127.0.0.1:${server.address().port}/webhooks/discord` };
+}
+
+async function world(t, answer) {
+    const sim = await Simulator.start({ SIM_GUILDS: '2' });
+    const hook = await endpoint(sim, answer);
+    t.after(async () => { hook.server.close(); hook.server.closeAllConnections?.(); await sim.stop(); });
+    const ping = await sim.call('PUT', '/interactions-url', { url: hook.url });
+    assert.equal(ping.fate, 'answered', JSON.stringify(ping));
+    const [guild] = await sim.get('/guilds');
+    return { sim, guild, ...hook };
+}
+const hello = () => ({ type: 4, data: { content: 'hello' } });
+
+test('interactions are signed, and a tampered one fails', LIMIT, async t => {
+    const { sim, guild, requests } = await world(t, hello);
+    const message = await sim.post('/message', { guild_id: guild.id, content: 'look at this' });
+    const answer = await sim.post('/interaction', { kind: 'Track', guild_id: guild.id, user_id: guild.moderator_id, target: message.id });
+    assert.deepEqual([answer.fate, answer.http, answer.callback, answer.body.data.content], ['answered', 200, 4, 'hello']);
+
+    const { body, signature, timestamp, valid } = requests.at(-1);
+    assert.equal(valid, true);
+    const tampered = Buffer.from(body);
+    tampered[tampered.length - 2] ^= 1;
+    assert.equal(await verifyKey(tampered, signature, timestamp, sim.publicKey), false);
+    assert.equal(await verifyKey(body, signature, String(+timestamp + 1), sim.publicKey), false);
+
+    const sent = JSON.parse(body);
+    assert.equal(sent.data.target_id, message.id);
+    assert.equal(sent.data.resolved.messages[message.id].content, 'look at this');
+    assert.equal(sent.guild_id, guild.id);
+    assert.ok(BigInt(sent.member.permissions) & 1n << 13n);
+    assert.equal(sent.application_id, '1000000000000000001');
+});
+
+test('invalid signatures of all kinds must be refused with 401', LIMIT, async t => {
+    const { sim, requests } = await world(t, hello);
+    for (const probe of ['signature', 'timestamp', 'body', 'missing', 'other_key']) {
+        const seen = requests.length;
+        const answer = await sim.post('/interaction', { kind: 'probe', probe });
+        assert.equal(requests.length, seen + 1);
+        assert.equal(requests.at(-1).valid, false, probe);
+        assert.deepEqual([answer.fate, answer.http], ['answered', 401], probe);
+    }
+    const { interactions } = await sim.get('/state');
+    assert.equal(interactions.sent, 0); // probes are not anyone's interactions
+});
+
+test('a deferral is completed by PATCH @original, and not before it is through', LIMIT, async t => {
+    const early = [];
+    const { sim, guild } = await world(t, async interaction => {
+        const answer = await fetch(`${sim.api}/v10/webhooks/${interaction.application_id}/${interaction.token}/messages/@original`,
+            { method: 'PATCH', body: '{"content":"too early"}', headers: { 'content-type': 'application/json' } });
+        early.push(answer.status);
+        return { type: 5, data: { flags: 64 } };
+    });
+    const answer = await sim.post('/interaction', { kind: 'modreport', guild_id: guild.id, user_id: guild.moderator_id, target: guild.member_id });
+    assert.equal(answer.fate, 'deferred');
+    assert.deepEqual(early, [404]);
+    const done = await fetch(`${sim.api}/v10/webhooks/1000000000000000001/${answer.token}/messages/@original`,
+        { method: 'PATCH', body: '{"content":"done"}', headers: { 'content-type': 'application/json' } });
+    assert.equal(done.status, 200);
+    const after = await sim.get(`/interaction?id=${answer.id}`);
+    assert.deepEqual([after.fate, after.original.content, after.ephemeral], ['completed', 'done', true]);
+    const forged = await fetch(`${sim.api}/v10/webhooks/1000000000000000001/${answer.token.replace(/^./, 'z')}/messages/@original`);
+    assert.equal(forged.status, 401);
+});
+
+test('answers that Discord would not take count as failed', LIMIT, async t => {
+    let said = { type: 9 };
+    const { sim, guild } = await world(t, () => said);
+    const ask = () => sim.post('/interaction', { kind: 'setup', guild_id: guild.id, user_id: guild.owner_id });
+    for (const [wrong, reason] of [[{ type: 9 }, 'bad_modal'], [{ type: 6 }, 'wrong_callback_type'],
+        [{ type: 4, data: {} }, 'empty_message'], ['words', 'not_a_callback']]) {
+        said = wrong;
+        const answer = await ask();
+        assert.deepEqual([answer.fate, answer.reason], ['failed', reason]);
+    }
+    assert.equal((await sim.get('/report')).interactions.failed, 4);
+});
