@@ -90,8 +90,10 @@ int main(int argc, char **argv)
     p.last_answers = loop_timer_new(p.service.loop, on_last_answers, &p);
     if (coordinator_start(&p.config, p.service.loop, &p.coordinator, &err) != STATUS_OK)
         service_fail("starting the coordinator", &err);
-    if (api_start(&p.config, p.coordinator, p.service.loop, &p.api, &err) != STATUS_OK)
+    if (api_start(&p.config, p.coordinator, p.service.loop, &p.api, &err) != STATUS_OK) {
+        coordinator_stop(p.coordinator);
         service_fail("starting the API", &err);
+    }
     loop_run(p.service.loop);
 
     bool failed = coordinator_failed(p.coordinator);
