@@ -128,8 +128,9 @@ struct guild {
 
     uint64_t claim_epoch; /* LOADING: claim this afterwards; 0: stay warm */
     uint32_t claim_reason;
-    bool reading;       /* a read of the log is in flight */
-    uint64_t tail_head; /* highest log sequence heard of */
+    int64_t forget_at_ms; /* read ahead of an order: when to give up; 0: not so */
+    bool reading;         /* a read of the log is in flight */
+    uint64_t tail_head;   /* highest log sequence heard of */
 
     bool catching_up;   /* reads events from the stream */
     bool fetching;      /* a read of the stream is in flight */

@@ -116,6 +116,7 @@ void guild_fence(struct guild *g)
 void guild_claim(struct guild *g, uint64_t epoch, uint32_t reason)
 {
     g->epoch = epoch;
+    g->forget_at_ms = 0;
     g->claim_epoch = 0;
     g->claim_reason = reason;
     owner_set_state(g, GUILD_CLAIMING);
@@ -181,7 +182,10 @@ void guild_on_loaded(struct guild *g)
     }
     if (!g->claim_epoch) {
         owner_set_state(g, GUILD_WARM);
-        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
+        if (g->move.move_id)
+            report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
+        else
+            owner_wake_in(g, g->forget_at_ms - clock_now_ms());
         return;
     }
     if (g->claim_epoch == UINT64_MAX) /* a fixed list: nobody hands out epochs */
@@ -574,6 +578,9 @@ void guild_on_time(struct guild *g, int64_t now_ms)
         on_gone_time(g, now_ms);
         break;
     case GUILD_WARM:
+        if (g->forget_at_ms && !g->move.move_id && now_ms >= g->forget_at_ms)
+            guild_leave(g, NULL);
+        break;
     case GUILD_CLAIMING:
     case GUILD_SEALING:
         break;

@@ -21,6 +21,7 @@ enum {
         65536, /* beyond it feeds are dropped (and repaired), requests repeated by the edge */
     REMOVE_ROWS_AT_ONCE = 500, /* of a guild that left, between other work */
     REMOVE_PAUSE_MS = 5,
+    PREFETCH_MS = 60000,
     SWEEP_MS = 30000, /* each guild looks for a lost last event once in this */
 };
 
@@ -260,24 +261,37 @@ static void *run(void *arg)
 
 /* ---- letters from the process's other threads ---- */
 
+enum order_kind { ORDER_STOP, ORDER_CLAIM_FIXED, ORDER_PREFETCH };
 struct order {
     struct letter letter;
-    uint64_t guild_id; /* 0: stop */
+    enum order_kind kind;
+    uint64_t guild_id;
 };
+
+static void begin_unasked(struct owner *o, uint64_t guild_id, bool claim)
+{
+    struct guild *g = owner_guild_new(o, guild_id);
+
+    if (claim) {
+        g->claim_epoch = UINT64_MAX; /* the epoch after the log's last */
+        g->claim_reason = CLAIM_FIXED;
+    } else {
+        g->forget_at_ms = clock_now_ms() + PREFETCH_MS;
+        owner_wake_in(g, PREFETCH_MS);
+        guild_tail_start(g);
+    }
+    guild_load(g);
+}
 
 static void order_read(struct letter *l, void *ctx)
 {
     struct order *order = CONTAINER_OF(l, struct order, letter);
     struct owner *o = ctx;
 
-    if (!order->guild_id) {
+    if (order->kind == ORDER_STOP)
         o->stopping = true;
-    } else if (!owner_guild(o, order->guild_id)) {
-        struct guild *g = owner_guild_new(o, order->guild_id);
-        g->claim_epoch = UINT64_MAX; /* the epoch after the log's last */
-        g->claim_reason = CLAIM_FIXED;
-        guild_load(g);
-    }
+    else if (!owner_guild(o, order->guild_id))
+        begin_unasked(o, order->guild_id, order->kind == ORDER_CLAIM_FIXED);
     free(order);
 }
 
@@ -286,11 +300,12 @@ static void order_discard(struct letter *l)
     free(CONTAINER_OF(l, struct order, letter));
 }
 
-static void post(struct owner *o, uint64_t guild_id)
+static void post(struct owner *o, enum order_kind kind, uint64_t guild_id)
 {
     struct order *order = xcalloc(1, sizeof(*order));
 
     order->letter = (struct letter){ .read = order_read, .discard = order_discard };
+    order->kind = kind;
     order->guild_id = guild_id;
     struct letter *l = &order->letter;
     mailbox_post_always(o->box, &l);
@@ -298,7 +313,12 @@ static void post(struct owner *o, uint64_t guild_id)
 
 void owner_claim_fixed(struct owner *o, uint64_t guild_id)
 {
-    post(o, guild_id);
+    post(o, ORDER_CLAIM_FIXED, guild_id);
+}
+
+void owner_prefetch(struct owner *o, uint64_t guild_id)
+{
+    post(o, ORDER_PREFETCH, guild_id);
 }
 
 void owner_set_lease(struct owner *o, int64_t until_ms)
@@ -365,7 +385,7 @@ void owner_stop(struct owner *o, int settle_ms)
     /* batches in flight are confirmed within a round trip; what is not is in the log or will be
      * dropped */
     usleep((useconds_t)settle_ms * 1000);
-    post(o, 0);
+    post(o, ORDER_STOP, 0);
     pthread_join(o->thread, NULL);
     o->started = false;
 }

@@ -40,6 +40,9 @@ void owner_free(struct owner *o);
 
 /* Claims the guild at the epoch after its log's last one: for a fixed list. */
 void owner_claim_fixed(struct owner *o, uint64_t guild_id);
+/* Reads the guild's log ahead of an order that is likely to come; forgotten again when none comes
+ * within a minute. */
+void owner_prefetch(struct owner *o, uint64_t guild_id);
 void owner_set_lease(struct owner *o, int64_t until_ms);
 uint32_t owner_guild_count(const struct owner *o);
 uint64_t owner_unit_count(const struct owner *o);

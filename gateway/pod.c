@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sign.h"
 #include "base/xmem.h"
+#include "gateway/assignments.h"
 #include "gateway/commands.h"
 #include "gateway/data_dir.h"
 #include "gateway/discord_rest.h"
@@ -30,7 +31,8 @@ struct pod {
     struct discord_rest *rest;
     struct owner *owner;
     struct shards *shards;
-    struct membership *membership; /* NULL with a fixed list */
+    struct membership *membership;   /* NULL with a fixed list */
+    struct assignments *assignments; /* NULL without CONFIG_SERVICE_URL */
     struct loop_timer *timer;
     bool commands_sent, stopping;
     int exit_code;
@@ -186,6 +188,20 @@ static bool open_bus(struct pod *pod)
     return pod->bus;
 }
 
+static void read_assignments(struct pod *pod)
+{
+    const struct gateway_settings *s = pod->settings;
+    const struct assignments_config config = {
+        .loop = pod->service->loop, .owner = pod->owner, .url = s->config_service_url, .pod = s->pod
+    };
+    struct err err = { 0 };
+
+    if (!s->config_service_url || s->guilds)
+        return;
+    if (assignments_new(&config, &pod->assignments, &err) != STATUS_OK)
+        service_fail("CONFIG_SERVICE_URL", &err);
+}
+
 struct pod *pod_start(struct service *service, const struct gateway_settings *s)
 {
     struct pod *pod = xcalloc(1, sizeof(*pod));
@@ -220,6 +236,7 @@ struct pod *pod_start(struct service *service, const struct gateway_settings *s)
                                                         .on_refused = on_refused,
                                                         .ctx = pod });
     }
+    read_assignments(pod);
     pod->timer = loop_timer_new(service->loop, on_look, pod);
     loop_timer_start(pod->timer, LOOK_MS);
     return pod;
@@ -259,6 +276,7 @@ void pod_free(struct pod *pod)
     owner_stop(pod->owner, SETTLE_MS);
     loop_timer_free(pod->timer);
     membership_free(pod->membership);
+    assignments_free(pod->assignments);
     shards_free(pod->shards);
     discord_rest_free(pod->rest);
     owner_free(pod->owner);

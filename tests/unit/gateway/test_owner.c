@@ -368,6 +368,22 @@ static void test_a_pod_that_restarts_reads_the_log_on_from_its_disk(void **state
     WAIT_FOR(t, applied(t) == 11);
 }
 
+static void test_a_guild_read_ahead_is_owned_only_when_ordered(void **state)
+{
+    struct town *t = *state;
+
+    own(t, 0, 1);
+    publish_message(t, 100);
+    WAIT_FOR(t, applied(t) == 1);
+    owner_prefetch(t->pods[1].owner, t->guild);
+    publish_message(t, 101);
+    WAIT_FOR(t, applied(t) == 2);
+    assert_int_equal(owner_guild_count(t->pods[1].owner), 0);
+    pod_stop(t, 0);
+    own(t, 1, 2);
+    WAIT_FOR(t, applied(t) == 2);
+}
+
 static void test_an_interaction_is_executed_once(void **state)
 {
     struct town *t = *state;
@@ -432,6 +448,7 @@ int main(void)
         TEST(test_a_pod_that_was_not_told_is_fenced_by_the_log),
         TEST(test_a_source_takes_back_what_nobody_claims),
         TEST(test_a_pod_that_restarts_reads_the_log_on_from_its_disk),
+        TEST(test_a_guild_read_ahead_is_owned_only_when_ordered),
         TEST(test_an_interaction_is_executed_once),
         TEST(test_answers_an_error_to_every_truncated_body),
     };
