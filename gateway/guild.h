@@ -171,6 +171,7 @@ struct owner {
     struct bus_sub *control, *forward;
     int64_t removing_since_ms;
 
+    _Atomic bool rechecking;        /* a recheck is on its way: no read is answered from memory */
     _Atomic int64_t lease_until_ms; /* monotonic; written by membership */
     _Atomic uint32_t owned;
     _Atomic uint64_t units;

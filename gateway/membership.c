@@ -113,6 +113,7 @@ static void on_registered(void *ctx, uint64_t tag UNUSED, enum status status,
     } else {
         m->registered = true;
         m->first_refused_ms = 0;
+        owner_recheck(m->config.owner);
         renew(m, e->register_reply->lease_ms);
         log_info("registered", "pod=%s incarnation=%016" PRIx64 " lease_ms=%u", m->config.pod,
                  m->config.incarnation, e->register_reply->lease_ms);

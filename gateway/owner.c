@@ -111,7 +111,8 @@ void owner_wake_in(struct guild *g, int64_t delay_ms)
 
 bool owner_has_lease(const struct owner *o)
 {
-    return !o->config.has_coordinator || clock_now_ms() < atomic_load(&o->lease_until_ms);
+    return !o->config.has_coordinator ||
+           (!atomic_load(&o->rechecking) && clock_now_ms() < atomic_load(&o->lease_until_ms));
 }
 
 /* ---- requests whose answer must find its guild again ---- */
@@ -261,7 +262,7 @@ static void *run(void *arg)
 
 /* ---- letters from the process's other threads ---- */
 
-enum order_kind { ORDER_STOP, ORDER_CLAIM_FIXED, ORDER_PREFETCH };
+enum order_kind { ORDER_STOP, ORDER_RECHECK, ORDER_CLAIM_FIXED, ORDER_PREFETCH };
 struct order {
     struct letter letter;
     enum order_kind kind;
@@ -283,15 +284,29 @@ static void begin_unasked(struct owner *o, uint64_t guild_id, bool claim)
     guild_load(g);
 }
 
+/* An empty record: its ack says that we still are the owner, and reads wait for it like for any
+ * other. */
+static void recheck(void *ctx UNUSED, uint64_t id UNUSED, void *value)
+{
+    struct guild *g = value;
+
+    if (g->state == GUILD_SERVING)
+        (void)guild_batch(g, BATCH_CHANGE);
+}
+
 static void order_read(struct letter *l, void *ctx)
 {
     struct order *order = CONTAINER_OF(l, struct order, letter);
     struct owner *o = ctx;
 
-    if (order->kind == ORDER_STOP)
+    if (order->kind == ORDER_STOP) {
         o->stopping = true;
-    else if (!owner_guild(o, order->guild_id))
+    } else if (order->kind == ORDER_RECHECK) {
+        idmap_each(o->guilds, recheck, NULL);
+        atomic_store(&o->rechecking, false);
+    } else if (!owner_guild(o, order->guild_id)) {
         begin_unasked(o, order->guild_id, order->kind == ORDER_CLAIM_FIXED);
+    }
     free(order);
 }
 
@@ -319,6 +334,12 @@ void owner_claim_fixed(struct owner *o, uint64_t guild_id)
 void owner_prefetch(struct owner *o, uint64_t guild_id)
 {
     post(o, ORDER_PREFETCH, guild_id);
+}
+
+void owner_recheck(struct owner *o)
+{
+    atomic_store(&o->rechecking, true);
+    post(o, ORDER_RECHECK, 0);
 }
 
 void owner_set_lease(struct owner *o, int64_t until_ms)

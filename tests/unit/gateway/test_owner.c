@@ -335,6 +335,19 @@ static void test_a_pod_that_was_not_told_is_fenced_by_the_log(void **state)
     assert_int_equal(owner_guild_count(t->pods[1].owner), 1);
 }
 
+static void test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced(void **state)
+{
+    struct town *t = *state;
+
+    own(t, 0, 1);
+    WAIT_FOR(t, applied(t) == 0);
+    own(t, 1, 2); /* nothing is written: alpha cannot know yet */
+    assert_int_equal(owner_guild_count(t->pods[0].owner), 1);
+    owner_recheck(t->pods[0].owner);
+    WAIT_FOR(t, owner_guild_count(t->pods[0].owner) == 0);
+    WAIT_FOR(t, applied(t) == 0);
+}
+
 static void test_a_source_takes_back_what_nobody_claims(void **state)
 {
     struct town *t = *state;
@@ -446,6 +459,7 @@ int main(void)
         TEST(test_a_copy_in_the_stream_is_applied_once_also_after_a_move),
         TEST(test_a_guild_moves_there_and_back_while_events_come),
         TEST(test_a_pod_that_was_not_told_is_fenced_by_the_log),
+        TEST(test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced),
         TEST(test_a_source_takes_back_what_nobody_claims),
         TEST(test_a_pod_that_restarts_reads_the_log_on_from_its_disk),
         TEST(test_a_guild_read_ahead_is_owned_only_when_ordered),
