@@ -7,7 +7,9 @@ log=$folder/build.log
 mkdir -p "$folder"
 
 fail() {
-    tail -n 60 "$log" >&2
+    shown=$(grep -E -A 8 'error:|warning:|FAILED|CMake Error' "$log" | tail -n 80)
+    [ -n "$shown" ] || shown=$(tail -n 60 "$log")
+    echo "$shown" >&2
     echo "The build of preset $preset failed; all of it is in $log" >&2
     exit 1
 }
