@@ -430,23 +430,20 @@ static bool is_within_rate(struct gw_conn *c, int64_t now_ms)
     return ++c->window_sends <= GATEWAY_MAX_SENDS;
 }
 
+static bool is_known_op(int64_t op)
+{
+    return op == OP_PRESENCE || op == OP_VOICE_STATE || op == OP_REQUEST_MEMBERS ||
+           op == OP_REQUEST_SOUNDBOARD || op == OP_REQUEST_CHANNEL_INFO;
+}
+
 static void on_authenticated_op(struct gw_conn *c, int64_t op, const json_t *d)
 {
-    switch (op) {
-    case OP_REQUEST_MEMBERS:
-        if (c->session)
-            on_request_members(c, d);
-        /* fall through */
-    case OP_PRESENCE:
-    case OP_VOICE_STATE:
-    case OP_REQUEST_SOUNDBOARD:
-    case OP_REQUEST_CHANNEL_INFO:
-        if (!c->session)
-            conn_close(c, CLOSE_NOT_AUTHENTICATED);
-        break;
-    default:
+    if (!is_known_op(op))
         conn_close(c, CLOSE_UNKNOWN_OPCODE);
-    }
+    else if (!c->session)
+        conn_close(c, CLOSE_NOT_AUTHENTICATED);
+    else if (op == OP_REQUEST_MEMBERS)
+        on_request_members(c, d);
 }
 
 static void on_payload(struct gw_conn *c, const json_t *root, int64_t now_ms)

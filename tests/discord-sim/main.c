@@ -232,7 +232,7 @@ static void serve(struct sim *s)
 
 int main(int argc, char **argv)
 {
-    struct sim s = { 0 };
+    static struct sim s; /* its settings live as long as the process */
     struct service service = { .program = "guildbus-discord-sim",
                                .purpose = "A Discord on loopback: gateway, REST, OAuth2 and signed "
                                           "interactions, with traffic and faults on demand.",
