@@ -1,6 +1,8 @@
-/* json.h - what the tree needs beside jansson: parsing with a status, snowflakes, text that is never NULL.
+/* json.h - what the tree needs beside jansson: parsing with a status, snowflakes, text that is
+ * never NULL.
  *
- * Snowflakes travel as decimal strings in Discord's JSON and as uint64_t here; never through a double.
+ * Snowflakes travel as decimal strings in Discord's JSON and as uint64_t here; never through a
+ * double.
  *
  * THREAD: any; a json_t belongs to one thread. */
 #ifndef BASE_JSON_H
@@ -15,7 +17,8 @@
 DEFINE_CLEANUP(json_t *, json_decref)
 
 /* INVALID: not JSON (err says where), or nested deeper than jansson's limit. */
-enum status json_parse(const char *text, size_t size, json_t **ret_root, struct err *err) MUST_CHECK;
+enum status json_parse(const char *text, size_t size, json_t **ret_root, struct err *err)
+    MUST_CHECK;
 /* malloc'd compact text. */
 char *json_text(const json_t *value);
 /* 0: absent, null, or not a snowflake. Accepts "123" and 123. */
