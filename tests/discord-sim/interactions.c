@@ -251,7 +251,7 @@ static void on_ok_answer(struct interactions *all, struct interaction *i,
 static void on_http_done(void *ctx, uint64_t number, const struct http_result *r)
 {
     struct interactions *all = ctx;
-    struct interaction *i = interactions_get(all, number);
+    struct interaction *i = all->list[number - 1]; /* the call's tag, as post() made it */
 
     i->http_code = r->code;
     if (i->fate != FATE_PENDING) {
