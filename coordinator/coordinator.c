@@ -144,6 +144,7 @@ static enum status lead(struct coordinator *c, bool *ret_leads, struct err *err)
     TRY(store_lead(c->store, ret_leads, err));
     if (!*ret_leads)
         return STATUS_OK;
+    TRY(requests_nobody_answers(c, err));
     c->mirror = mirror_new();
     TRY(load(c, err));
     c->listening_since_ms = clock_now_ms();

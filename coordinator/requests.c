@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -6,6 +7,8 @@
 #include "coordinator/state.h"
 #include "messages/codec.h"
 #include "messages/subjects.h"
+
+enum { WHO_TIMEOUT_MS = 500 };
 
 /* The request endpoints: verb of coordinator.<verb>, the body it takes, what handles it. A store
  * failure returned by the handler ends the leadership; what is wrong with the request is answered
@@ -58,6 +61,13 @@ static enum status on_heartbeat(struct coordinator *c, const Guildbus__V1__Envel
     return STATUS_OK;
 }
 
+static enum status on_who(struct coordinator *c, const Guildbus__V1__Envelope *e UNUSED,
+                          struct caller *caller, struct err *err UNUSED)
+{
+    answer_ok(c, caller);
+    return STATUS_OK;
+}
+
 static const struct endpoint {
     const char *verb; /* NULL: pod.*.heartbeat */
     const char *body;
@@ -70,6 +80,7 @@ static const struct endpoint {
     { "claimed", "claimed", GUILDBUS__V1__ENVELOPE__BODY_CLAIMED, on_claimed },
     { "move", "move_report", GUILDBUS__V1__ENVELOPE__BODY_MOVE_REPORT, on_move },
     { "identify", "identify", GUILDBUS__V1__ENVELOPE__BODY_IDENTIFY, on_identify },
+    { "who", "ok", GUILDBUS__V1__ENVELOPE__BODY_OK, on_who },
     { NULL, "heartbeat", GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT, on_heartbeat },
 };
 
@@ -155,6 +166,30 @@ static void on_message(void *ctx, uint64_t tag, const struct bus_in *in)
         return;
     answer_err(c, &caller, &err);
     step_down(c, &err);
+}
+
+/* The store lets one of its coordinators lead. Who answers here all the same has another store, and
+ * two that place the same pods' guilds would undo each other's work. */
+enum status requests_nobody_answers(struct coordinator *c, struct err *err)
+{
+    static const unsigned char ok_envelope[] = { 0xaa, 0x01,
+                                                 0x00 }; /* Envelope{ok}: field 21, empty */
+    const struct subject subject = subject_coordinator("who");
+    const struct bus_out out = { .subject = subject.text,
+                                 .data = ok_envelope,
+                                 .size = sizeof(ok_envelope) };
+    struct err quiet = { 0 };
+    char *data = NULL;
+    size_t size;
+
+    enum status status = bus_request_wait(c->bus, &out, WHO_TIMEOUT_MS, &data, &size, &quiet);
+    free(data);
+    if (status == STATUS_UNAVAILABLE)
+        return STATUS_OK;
+    return err_set(
+        err, STATUS_CONFLICT,
+        "another coordinator with a store of its own answers on this NATS: stop it, or give "
+        "both the same DATABASE_URL");
 }
 
 enum status requests_subscribe(struct coordinator *c, struct err *err)

@@ -102,6 +102,8 @@ int64_t db_now_ms(const struct coordinator *c);
 
 /* ---- requests.c ---- */
 
+/* CONFLICT: a coordinator of another store leads on this NATS. Blocks up to half a second. */
+enum status requests_nobody_answers(struct coordinator *c, struct err *err) MUST_CHECK;
 enum status requests_subscribe(struct coordinator *c, struct err *err) MUST_CHECK;
 void requests_unsubscribe(struct coordinator *c);
 /* Answers and frees *caller. */
