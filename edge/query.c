@@ -65,7 +65,7 @@ bool query_start(struct visit *v, const struct query *q)
     guildbus__v1__envelope__init(&e);
     request.guild_id = q->guild_id;
     request.actor_id = v->session.user_id;
-    request.actor_name = (char *)(uintptr_t)v->session.name;
+    request.actor_name = mutable_text(v->session.name);
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_PORTAL;
     e.portal = &request;
     if (!a || !owner_encode(&call.out, &e, v->arena))

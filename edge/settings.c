@@ -80,6 +80,7 @@ static void show_form(struct visit *v, int code, struct settings_page *page)
     page->name = v->guild->name;
     page_settings(&h, &(struct page_frame){ "Settings", v->session.name, csrf }, page);
     visit_respond_page(v, code, &h);
+    page->request_id = NULL; /* it may have been ours */
 }
 
 static void on_settings(void *ctx, enum status status, const Guildbus__V1__PortalReply *reply)
@@ -146,7 +147,7 @@ static void start_saving(struct visit *v, const struct settings_page *page)
     guildbus__v1__settings_change__init(&change);
     guildbus__v1__portal_request__init(&request);
     change.patch_json = settings_patch(page, v->arena);
-    request.request_id = (char *)(uintptr_t)page->request_id;
+    request.request_id = mutable_text(page->request_id);
     request.query_case = GUILDBUS__V1__PORTAL_REQUEST__QUERY_CHANGE_SETTINGS;
     request.change_settings = &change;
     if (!change.patch_json || !query_start(v, &q))

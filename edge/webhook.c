@@ -165,7 +165,7 @@ static char *body_text(struct visit *v)
 {
     size_t size;
 
-    return (char *)(uintptr_t)http_body(v->x, &size);
+    return mutable_text(http_body(v->x, &size));
 }
 
 static bool start_ask(struct flight *f)

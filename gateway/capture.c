@@ -135,6 +135,7 @@ static bool key_changes(sqlite3 *db, const struct schema_table *t)
     return false;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): SQLite decides the parameters */
 static void on_preupdate(void *arg, sqlite3 *db, int op, const char *schema_name UNUSED,
                          const char *table, sqlite3_int64 before UNUSED, sqlite3_int64 after UNUSED)
 {

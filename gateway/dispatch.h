@@ -16,8 +16,8 @@ enum status dispatch_parse(const json_t *root, struct interaction *ret, struct e
 /* NOT_FOUND: no such command or component. */
 enum status dispatch_interaction(struct unit *u, const struct interaction *in,
                                  const char **ret_callback, struct err *err) MUST_CHECK;
-enum status dispatch_result(struct unit *u, const char *continuation,
-                            const struct action_result *result, struct err *err) MUST_CHECK;
+enum status dispatch_result(struct unit *u, const char *name, const struct action_result *result,
+                            struct err *err) MUST_CHECK;
 enum status dispatch_query(struct unit *u, const Guildbus__V1__PortalRequest *request,
                            Guildbus__V1__PortalReply *ret, struct err *err) MUST_CHECK;
 /* false also for a query that does not exist. */

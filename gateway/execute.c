@@ -441,16 +441,23 @@ static enum status take_action(struct unit *u, int64_t action_id, struct done_ac
     return unit_run(u, q, err);
 }
 
-static enum status run_continuation(struct guild *g, int64_t action_id, int code,
-                                    const json_t *body, bool run_it, struct arena *arena,
-                                    struct err *err)
+/* How a call to Discord ended; body NULL: without JSON. */
+struct action_end {
+    int64_t action_id;
+    int code;
+    const json_t *body;
+};
+
+static enum status run_continuation(struct guild *g, const struct action_end *end, bool run_it,
+                                    struct arena *arena, struct err *err)
 {
     struct unit u = begin(g, arena);
     struct done_action done;
     struct batch *b;
 
-    enum status status = take_action(&u, action_id, &done, err);
-    const struct action_result result = { code, body, status == STATUS_OK ? done.state : "" };
+    enum status status = take_action(&u, end->action_id, &done, err);
+    const struct action_result result = { end->code, end->body,
+                                          status == STATUS_OK ? done.state : "" };
     if (status == STATUS_OK && *done.continuation && run_it)
         status = dispatch_result(&u, done.continuation, &result, err);
     if (status == STATUS_OK)
@@ -467,10 +474,11 @@ void guild_run_result(struct guild *g, int64_t action_id, int code, const char *
 
     if (size && json_parse(body, size, &root, &err) != STATUS_OK)
         root = NULL; /* Cloudflare answers HTML */
-    if (run_continuation(g, action_id, code, root, true, arena, &err) != STATUS_OK) {
+    const struct action_end end = { action_id, code, root };
+    if (run_continuation(g, &end, true, arena, &err) != STATUS_OK) {
         log_warn("result_failed", "guild=%" PRIu64 " code=%d text=%s next=dropped", g->id, code,
                  LOG_QUOTE(err.text));
-        if (run_continuation(g, action_id, code, root, false, arena, &err) != STATUS_OK)
+        if (run_continuation(g, &end, false, arena, &err) != STATUS_OK)
             log_warn("result_lost", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
     }
     count_unit(g->owner);

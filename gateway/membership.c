@@ -36,16 +36,6 @@ struct membership {
     void *drained_ctx;
 };
 
-/* protobuf-c's structs are not const-correct; it only reads them. */
-static char *mutable_text(const char *text)
-{
-    union {
-        const char *constant;
-        char *generated;
-    } t = { .constant = text };
-    return t.generated;
-}
-
 static void send(struct membership *m, const char *subject, const Guildbus__V1__Envelope *e,
                  bus_on_reply on_reply)
 {

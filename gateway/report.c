@@ -8,16 +8,6 @@
 
 enum { ANSWER_TIMEOUT_MS = 2000, AGAIN_MS = 1000 };
 
-/* protobuf-c's structs are not const-correct; it only reads them. */
-static char *mutable_text(const char *text)
-{
-    union {
-        const char *constant;
-        char *generated;
-    } t = { .constant = text ? text : "" };
-    return t.generated;
-}
-
 /* on_reply NULL: published, nobody answers. */
 static void send(struct owner *o, const char *subject, const Guildbus__V1__Envelope *e,
                  int timeout_ms, bus_on_reply on_reply, uint64_t serial)
@@ -44,7 +34,7 @@ void report_control(struct owner *o, const char *reply_to, bool json,
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
 
     reply.status = (uint32_t)a->status;
-    reply.text = mutable_text(a->text);
+    reply.text = mutable_text(a->text ? a->text : "");
     reply.epoch = a->epoch;
     reply.idx = a->idx;
     reply.log_seq = a->log_seq;
@@ -108,7 +98,7 @@ void report_move(struct guild *g, Guildbus__V1__MoveStep step, const char *text)
     report.guild_id = g->id;
     report.pod = mutable_text(g->owner->config.pod);
     report.step = step;
-    report.text = mutable_text(text);
+    report.text = mutable_text(text ? text : "");
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_MOVE_REPORT;
     e.move_report = &report;
     send(g->owner, subject.text, &e, 0, NULL,

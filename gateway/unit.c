@@ -69,8 +69,9 @@ static const char *with_nonce(struct unit *u, const struct action *a, int64_t ac
 {
     const char *end = strrchr(a->path, '/');
 
-    if (!a->body_json || strcmp(a->method, "POST") || strncmp(a->path, "/channels/", 10) || !end ||
-        strcmp(end, "/messages") || a->body_json[0] != '{')
+    if (!a->body_json || strcmp(a->method, "POST") != 0 ||
+        strncmp(a->path, "/channels/", 10) != 0 || !end || strcmp(end, "/messages") != 0 ||
+        a->body_json[0] != '{')
         return a->body_json;
     const char *rest = a->body_json + 1;
     return arena_printf(u->arena, "{\"nonce\":\"%" PRId64 "\",\"enforce_nonce\":true%s%s",

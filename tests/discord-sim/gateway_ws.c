@@ -175,6 +175,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     const struct lws_protocols *protocol = lws_get_protocol(wsi);
     struct sim *s = protocol ? protocol->user : NULL;
 
+    if (!s) /* before the protocol is known */
+        return 0;
     switch ((int)reason) {
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
         return s->resume_refused && is_resume_path(wsi) ? -1 : 0;

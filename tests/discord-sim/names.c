@@ -16,7 +16,7 @@ static const char *const topics[] = { "Gardeners", "Compilers", "Chess Club", "N
 static const char *const hostile[] = {
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(2)>",
-    "\xe2\x80\xae"
+    "\xe2\x80\xae" /* NOLINT(bugprone-suspicious-missing-comma): "n" is no hex digit of it */
     "nimda",
     "\xf0\x9f\xa6\xa6\xf0\x9f\x94\xa5 otter \xf0\x9f\x8e\x89",
     "'; DROP TABLE guilds;--",

@@ -84,7 +84,7 @@ void on_get_my_guilds(struct rest_call *c)
     for (size_t i = 0; i < c->s->world->guild_count && listed < 200; i++) {
         const struct guild *g = c->s->world->guilds[i];
         const struct member *m = g->id > after ? guild_member(g, c->as->id) : NULL;
-        if (!member_is_here(m))
+        if (!m || !member_is_here(m))
             continue;
         add_my_guild(&o, g, m);
         listed++;
