@@ -159,10 +159,10 @@ void guild_on_claimed(struct guild *g, const struct batch *b)
         g->pause_us = 0;
         if (b->claim_reason == CLAIM_UNSEAL)
             metric_add(&unsealed, 1);
+        guild_start_all_actions(g); /* before new units: their actions wait for the log */
         guild_feed_start(g);
         guild_release_held(g);
         guild_catch_up(g);
-        guild_start_all_actions(g);
     }
     log_info("claimed", "guild=%" PRIu64 " epoch=%" PRIu64 " idx=%" PRIu64 " reason=%u", g->id,
              b->epoch, b->idx, b->claim_reason);
