@@ -109,3 +109,63 @@ test('answers that Discord would not take count as failed', LIMIT, async t => {
     }
     assert.equal((await sim.get('/report')).interactions.failed, 4);
 });
+
+test('components update their message, in guilds and in direct messages', LIMIT, async t => {
+    let said, sent;
+    const { sim, guild } = await world(t, interaction => { sent = interaction; return said; });
+    const bot = '1000000000000000001';
+    const buttons = [{ type: 1, components: [{ type: 2, style: 1, custom_id: 'vote-kick|7', label: 'Kick' }] }];
+    const message = await sim.post('/message', { guild_id: guild.id, author_id: bot, content: 'a vote', components: buttons });
+    const press = extra => sim.post('/interaction', { kind: 'component', custom_id: 'vote-kick|7', user_id: guild.moderator_id, ...extra });
+
+    said = { type: 7, data: { content: 'one vote', components: [] } };
+    const first = await press({ guild_id: guild.id, message_id: message.id });
+    assert.equal(first.fate, 'answered');
+    assert.deepEqual([sent.type, sent.data.custom_id, sent.message.content, sent.context], [3, 'vote-kick|7', 'a vote', 0]);
+    assert.equal((await sim.get(`/messages?channel=${message.channel_id}`))[0].content, 'one vote');
+
+    said = { type: 6 };
+    const second = await press({ guild_id: guild.id, message_id: message.id });
+    assert.equal(second.fate, 'deferred');
+    await fetch(`${sim.api}/v10/webhooks/${bot}/${second.token}/messages/@original`,
+        { method: 'PATCH', body: '{"content":"two votes"}', headers: { 'content-type': 'application/json' } });
+    assert.equal((await sim.get(`/messages?channel=${message.channel_id}`))[0].content, 'two votes');
+    assert.equal((await sim.get(`/interaction?id=${second.id}`)).fate, 'completed');
+
+    said = hello();
+    await press({});
+    assert.deepEqual([sent.guild_id, sent.member, sent.user.id, sent.context, sent.channel.type],
+        [undefined, undefined, guild.moderator_id, 1, 1]);
+});
+
+test('an answer by callback counts, once and in time', LIMIT, async t => {
+    const codes = [];
+    const { sim, guild, server } = await world(t, hello);
+    // From now on the endpoint accepts with 202 and answers through the API, or does not.
+    let callback;
+    server.removeAllListeners('request');
+    server.on('request', async (request, response) => {
+        const chunks = [];
+        for await (const chunk of request)
+            chunks.push(chunk);
+        const interaction = JSON.parse(Buffer.concat(chunks));
+        response.writeHead(202).end();
+        for (let n = 0; callback && n < 2; n++)
+            codes.push((await fetch(`${sim.api}/v10/interactions/${interaction.id}/${interaction.token}/callback`,
+                { method: 'POST', body: JSON.stringify(callback), headers: { 'content-type': 'application/json' } })).status);
+    });
+    const ask = () => sim.post('/interaction', { kind: 'setup', guild_id: guild.id, user_id: guild.owner_id });
+    callback = hello();
+    const answered = await ask();
+    assert.deepEqual([answered.fate, answered.callback, answered.original.content], ['answered', 4, 'hello']);
+    callback = null;
+    const silent = await ask();
+    assert.deepEqual([silent.fate, silent.reason], ['failed', 'timeout']);
+    assert.deepEqual(codes, [204, 400]);
+});
+
+test('who does not answer within three seconds has failed', LIMIT, async t => {
+    const { sim, guild } = await world(t, () => new Promise(() => {}));
+    const answer = await sim.post('/interaction', { kind: 'setup', guild_id: guild.id, user_id: guild.owner_id });
+    assert.deepEqual([answer.fate, answer.reason], ['failed', 'timeout']);
+});
