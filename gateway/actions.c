@@ -4,6 +4,7 @@
  * The row stays until the result's unit removes it, so a new owner makes the calls that the old one
  * did not finish. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -68,17 +69,19 @@ void guild_withdraw_actions(struct guild *g)
 
 void guild_start_all_actions(struct guild *g)
 {
-    enum { AT_ONCE = 256 };
-    int64_t ids[AT_ONCE];
-    size_t count = 0;
-    sqlite3_stmt *q =
-        store_sql(g->owner->store,
-                  "SELECT action_id FROM outbox WHERE guild_id=?1 ORDER BY created_ms LIMIT 256");
+    CLEANUP(bytes_release) struct bytes ids = { 0 };
+    sqlite3_stmt *q = store_sql(
+        g->owner->store, "SELECT action_id FROM outbox WHERE guild_id=?1 ORDER BY created_ms");
 
     sqlite3_bind_int64(q, 1, (sqlite3_int64)g->id);
-    while (count < AT_ONCE && sqlite3_step(q) == SQLITE_ROW)
-        ids[count++] = sqlite3_column_int64(q, 0);
+    while (sqlite3_step(q) == SQLITE_ROW) {
+        int64_t id = sqlite3_column_int64(q, 0);
+        bytes_append(&ids, &id, sizeof(id));
+    }
     sqlite3_reset(q);
-    for (size_t i = 0; i < count; i++)
-        guild_start_action(g, ids[i]);
+    for (size_t at = 0; at < ids.size; at += sizeof(int64_t)) {
+        int64_t id;
+        memcpy(&id, ids.data + at, sizeof(id));
+        guild_start_action(g, id);
+    }
 }
