@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""The coordinator is killed while guilds move: they are served all the while, and each move ends one way or the other."""
+import contextlib
+import sqlite3
+import threading
+
+from flow import (LIMIT_S, Bus, Wrong, answers, ask, expect, expect_exactly_once, guilds_of, http_json, run, say,
+                  serving_pod, start_traffic, wait_for, wait_for_traffic)
+
+ENDS = ("done", "aborted", "failed")
+GUILDS = 30
+
+
+class Visitor(threading.Thread):
+    """Asks every guild again and again, as the edge does: whoever does not answer is asked once more."""
+
+    def __init__(self, url, guilds):
+        super().__init__(daemon=True)
+        self.url, self.guilds = url, guilds
+        self.ending = threading.Event()
+        self.rounds, self.repeats, self.failure = 0, 0, None
+
+    def run(self):
+        try:
+            with Bus(self.url, "visitor") as bus:
+                while not self.ending.is_set():
+                    for guild in self.guilds:
+                        wait_for(f"guild {guild} answers", lambda: self._asked(bus, guild), LIMIT_S)
+                    self.rounds += 1
+        except Exception as e:  # told by check()
+            self.failure = e
+
+    def _asked(self, bus, guild):
+        answered = ask(bus, guild, {"overview": {}})
+        self.repeats += answered is None
+        return answered
+
+    def check(self):
+        if self.failure:
+            raise Wrong(f"a guild was not served: {self.failure}") from self.failure
+
+    def more_rounds(self, count):
+        seen = self.rounds
+
+        def enough():
+            self.check()
+            return self.rounds >= seen + count
+        wait_for(f"{count} rounds of answers", enough, LIMIT_S)
+
+    def end(self):
+        self.ending.set()
+        self.join(LIMIT_S)
+        self.check()
+
+
+def move_all(cluster):
+    """Every guild to the other pod: {move id: guild}"""
+    moves = {}
+    for guild, pod in sorted(cluster.assignments().items()):
+        target = next(p for p in cluster.pods if p != pod)
+        status, answer = cluster.reassign(guild, target)
+        expect(status == 202, f"POST /reassign-guild of {guild} to {target}: {status} {answer}")
+        moves[int(answer["move_id"])] = guild
+    return moves
+
+
+def states(cluster):
+    """{move id: state} of the latest moves; {} while the coordinator is away."""
+    try:
+        return {int(m["id"]): m["state"] for m in http_json("GET", cluster.coordinator_url + "/moves?limit=500")[1]["moves"]}
+    except (OSError, TypeError, KeyError):
+        return {}
+
+
+def wait_for_moves(cluster, moves):
+    coordinator = [cluster.processes["coordinator"]]
+    latest = {}
+
+    def ended():
+        latest.update(states(cluster))
+        return all(latest.get(m) in ENDS for m in moves)
+    wait_for("every move has ended", ended, LIMIT_S, coordinator)
+    return {state: sum(latest[m] == state for m in moves) for state in ENDS}
+
+
+def open_moves(cluster):
+    """By the tables of the coordinator, which is dead."""
+    with contextlib.closing(sqlite3.connect(cluster.data_dir("coordinator") / "coordinator.sqlite3")) as db:
+        marks = ",".join("?" * len(ENDS))
+        return db.execute(f"SELECT count(*) FROM moves WHERE state NOT IN ({marks})", ENDS).fetchone()[0]
+
+
+def one_round(flow, cluster, visitor, at_least_done):
+    """Kills the coordinator once so many of the moves are done."""
+    process = cluster.processes["coordinator"]
+    moves = move_all(cluster)
+    wait_for(f"{at_least_done} moves are done",
+             lambda: sum(states(cluster).get(m) == "done" for m in moves) >= at_least_done, LIMIT_S, [process])
+    flow.kill(process)
+    under_way = open_moves(cluster)
+    visitor.more_rounds(2)
+    flow.restart(process)
+    wait_for("the coordinator is ready", answers(cluster.admin_url("coordinator") + "/readyz"), LIMIT_S, [process])
+    ended = wait_for_moves(cluster, moves)
+    say(f"killed while {under_way} of {len(moves)} moves were under way: {ended}")
+    with Bus(cluster.nats_url) as bus:
+        def agree():
+            owners = cluster.assignments()
+            return len(owners) >= cluster.options.guilds and all(serving_pod(bus, g) == p for g, p in owners.items() if g)
+        wait_for("the coordinator and the pods agree who owns what", agree, LIMIT_S, [process])
+    return under_way
+
+
+def body(flow):
+    # few moves at a time, so that the kill comes into the middle
+    cluster = flow.cluster(guilds=GUILDS, shards=2, gateways=2, extra_env={"guildbus-coordinator": {"MAX_MOVES": "2"}})
+    visitor = Visitor(cluster.nats_url, [g["id"] for g in guilds_of(cluster)])
+    visitor.start()
+    start_traffic(cluster, {"events": 4000, "events_per_s": 400, "interactions": 150, "interactions_per_s": 15})
+    under_way = [one_round(flow, cluster, visitor, n) for n in (0, 3, 8)]
+    expect(any(under_way), f"no kill came while guilds moved: {under_way}")
+    ended = wait_for_moves(cluster, move_all(cluster))
+    expect(ended["done"] == GUILDS, f"without a kill every move is to be done: {ended}")
+    wait_for_traffic(cluster)
+    visitor.end()
+    say(f"{visitor.rounds} rounds of portal requests, {visitor.repeats} were repeated")
+    expect_exactly_once(cluster)
+    told = http_json("GET", cluster.sim_admin + "/report")[1]["interactions"]
+    expect(told["failed"] == 0 and told["sent"] == told["answered"], f"interactions: {told}")
+    expect(told["deferred"] == told["completed"], f"deferred and not completed: {told}")
+
+
+run(body)
