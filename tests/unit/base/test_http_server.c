@@ -424,7 +424,7 @@ static void test_a_closed_server_finishes_what_it_has(void **state UNUSED)
     int idle = socket_to(w->port), busy = socket_to(w->port);
 
     socket_text(idle, "GET / HTTP/1.1\r\nhost: h\r\n\r\n");
-    CLEANUP(xfree) char *first = socket_read_until(idle, "0:", NULL);
+    CLEANUP(xfree) char *first = socket_read_until(idle, "0 / [", NULL);
     assert_non_null(strstr(first, "0 / ["));
     socket_text(busy, "GET /hold HTTP/1.1\r\nhost: h\r\n\r\n");
     wait_until_held(w);
