@@ -1,7 +1,7 @@
 /* batches.c - what a guild's log has not confirmed yet, and appending it.
  *
  *     units ─▶ newest batch ─▶ (first in line) record idx N, expecting the subject's last sequence
- * ─▶ LOG │ ack: confirmed, gates open │ refused, duplicate, silent: read the subject's last record
+ * ─▶ LOG │ ack: confirmed, gates open │ refused, duplicate, silent: read what stands behind our last record
  *                                                     └─▶ ours: confirmed · not there: send again ·
  * another's: fenced
  *
@@ -209,11 +209,25 @@ static bool is_ours(const struct guild *g, const Guildbus__V1__LogRecord *r)
            r->incarnation == g->owner->config.incarnation;
 }
 
-static void on_last_record(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+/* What stands in the log behind our last record: nothing, ours, or another pod's. */
+static void judge(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t seq)
 {
-    struct owner *o = ctx;
-    struct guild *g = owner_ask_take(o, serial);
-    struct js_message m;
+    if (is_ours(g, r)) {
+        confirm(g, seq);
+        return;
+    }
+    log_info("fenced",
+             "guild=%" PRIu64 " our_epoch=%" PRIu64 " their_epoch=%" PRIu64 " their_pod=%s", g->id,
+             g->first->epoch, r->epoch, r->pod);
+    (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", r->pod);
+    guild_fence(g);
+}
+
+static void on_next_record(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+{
+    struct guild *g = owner_ask_take(ctx, serial);
+    Guildbus__V1__LogRecord *record = NULL;
+    struct js_message m = { 0 };
     struct err err = { 0 };
 
     if (!g || g->append_serial != serial || !g->in_flight)
@@ -221,26 +235,16 @@ static void on_last_record(void *ctx, uint64_t serial, enum status status, const
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     if (status == STATUS_OK)
         status = js_parse_last(in, arena, &m, &err);
-    if (status == STATUS_NOT_FOUND && !g->pos.log_seq) {
-        send_first(g); /* an empty log, and ours is not in it */
-        return;
-    }
-    Guildbus__V1__Envelope *e = NULL;
-    if (status == STATUS_OK)
-        status = codec_decode(m.data, m.size, arena, &e, &err);
-    if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_RECORD) {
-        log_warn("log_unreadable", "guild=%" PRIu64 " text=\"%s\" next=retry", g->id, err.text);
+    if (status == STATUS_NOT_FOUND) {
+        send_first(g); /* ours was not stored */
+    } else if (status != STATUS_OK) {
+        log_warn("log_unreadable", "guild=%" PRIu64 " text=%s next=retry", g->id,
+                 LOG_QUOTE(err.text));
         resolve_later(g);
-    } else if (is_ours(g, e->record)) {
-        confirm(g, m.seq);
-    } else if (m.seq == g->pos.log_seq) {
-        send_first(g); /* nothing came after our last: ours was not stored */
+    } else if (guild_read_record(g, m.data, m.size, m.seq, arena, &record)) {
+        judge(g, record, m.seq);
     } else {
-        log_info("fenced",
-                 "guild=%" PRIu64 " our_epoch=%" PRIu64 " their_epoch=%" PRIu64 " their_pod=%s",
-                 g->id, g->first->epoch, e->record->epoch, e->record->pod);
-        (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", e->record->pod);
-        guild_fence(g);
+        resolve(g); /* no record: look behind it */
     }
 }
 
@@ -248,9 +252,10 @@ static void resolve(struct guild *g)
 {
     metric_add(&unknown_acks, 1);
     g->append_serial = owner_ask_new(g);
-    js_get_last(g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text,
-                &(struct bus_waiter){ g->owner->box, on_last_record, g->owner, g->append_serial,
-                                      JS_TIMEOUT_MS });
+    js_find_next(g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text,
+                 g->pos.log_seq + 1,
+                 &(struct bus_waiter){ g->owner->box, on_next_record, g->owner, g->append_serial,
+                                       JS_TIMEOUT_MS });
 }
 
 static void on_append(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)

@@ -214,6 +214,10 @@ bool guild_is_backlogged(const struct guild *g);
 /* ---- load.c: reading the log ---- */
 /* Reads from the position on; afterwards guild_on_loaded. */
 void guild_load(struct guild *g);
+/* A message of the log. false: it is no record of this guild, and the position has passed it: only
+ * the owner may write there, but what another wrote must not stop the guild. */
+bool guild_read_record(struct guild *g, const void *data, size_t size, uint64_t seq,
+                       struct arena *arena, Guildbus__V1__LogRecord **ret_record);
 /* One more read, in the state it is in. */
 void guild_read_on(struct guild *g);
 void guild_tail_start(struct guild *g);

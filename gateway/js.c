@@ -48,15 +48,33 @@ enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struc
     return STATUS_OK;
 }
 
+static void get_from_leader(struct bus *bus, const char *stream, const char *body, int size,
+                            const struct bus_waiter *waiter)
+{
+    char api[SUBJECT_SIZE_JS];
+
+    (void)snprintf(api, sizeof(api), "$JS.API.STREAM.MSG.GET.%s", stream);
+    const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
+    bus_request(bus, &out, waiter);
+}
+
 void js_get_last(struct bus *bus, const char *stream, const char *subject,
                  const struct bus_waiter *waiter)
 {
-    char api[SUBJECT_SIZE_JS], body[SUBJECT_SIZE_JS];
-
-    (void)snprintf(api, sizeof(api), "$JS.API.STREAM.MSG.GET.%s", stream);
+    char body[SUBJECT_SIZE_JS];
     int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
-    const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, waiter);
+
+    get_from_leader(bus, stream, body, size, waiter);
+}
+
+void js_find_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
+                  const struct bus_waiter *waiter)
+{
+    char body[SUBJECT_SIZE_JS];
+    int size =
+        snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", seq, subject);
+
+    get_from_leader(bus, stream, body, size, waiter);
 }
 
 /* {"error":{"code":404,"err_code":10037,"description":"no message found"}} */

@@ -34,6 +34,10 @@ void js_get_last(struct bus *bus, const char *stream, const char *subject,
 enum status js_parse_last(const struct bus_in *in, struct arena *arena, struct js_message *ret,
                           struct err *err) MUST_CHECK;
 
+/* The first message of the subject at or after seq, from the stream's leader: for js_parse_last. */
+void js_find_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
+                  const struct bus_waiter *waiter);
+
 /* A publish's ack. CONFLICT: refused, the expected sequence was another. INVALID: too large, for
  * good. */
 enum status js_parse_ack(const struct bus_in *in, uint64_t *ret_seq, bool *ret_duplicate,

@@ -16,6 +16,9 @@ enum { RECORD_ARENA = 8 * 1024 * 1024 };
 static struct metric followed = METRIC_COUNTER("guildbus_log_records_read_total",
                                                "records of guilds' logs applied from the log");
 
+static struct metric foreign = METRIC_COUNTER("guildbus_log_foreign_messages_total",
+                                              "messages in guilds' logs that are no records");
+
 static void read_next(struct guild *g);
 
 /* What is on the disk is only of use when it is exactly a prefix of the log. */
@@ -92,24 +95,40 @@ bool guild_follow(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t se
     return true;
 }
 
-static bool follow_bytes(struct guild *g, const void *data, size_t size, uint64_t seq)
+bool guild_read_record(struct guild *g, const void *data, size_t size, uint64_t seq,
+                       struct arena *arena, Guildbus__V1__LogRecord **ret_record)
 {
-    CLEANUP(arena_free) struct arena *arena = arena_new(RECORD_ARENA);
     Guildbus__V1__Envelope *e = NULL;
     struct err err = { 0 };
     enum status status = codec_decode(data, size, arena, &e, &err);
 
     if (status == STATUS_OK && e->body_case != GUILDBUS__V1__ENVELOPE__BODY_RECORD)
-        status = err_set(&err, STATUS_CORRUPT, "not a record");
-    if (status != STATUS_OK) {
-        log_error("log_record_broken", "guild=%" PRIu64 " seq=%" PRIu64 " text=\"%s\"", g->id, seq,
-                  err.text);
-        guild_leave(g, NULL);
-        return false;
+        status = err_set(&err, STATUS_INVALID, "not a record");
+    if (status == STATUS_OK && e->record->guild_id != g->id)
+        status = err_set(&err, STATUS_INVALID, "a record of another guild");
+    if (status == STATUS_OK) {
+        *ret_record = e->record;
+        return true;
     }
-    if (!guild_follow(g, e->record, seq))
+    metric_add(&foreign, 1);
+    log_warn("log_foreign_message", "guild=%" PRIu64 " seq=%" PRIu64 " text=%s next=passed_over",
+             g->id, seq, LOG_QUOTE(err.text));
+    g->pos.log_seq = seq;
+    owner_touch(g);
+    return false;
+}
+
+/* false: the guild was dropped. */
+static bool follow_bytes(struct guild *g, const void *data, size_t size, uint64_t seq)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(RECORD_ARENA);
+    Guildbus__V1__LogRecord *record;
+
+    if (!guild_read_record(g, data, size, seq, arena, &record))
+        return true;
+    if (!guild_follow(g, record, seq))
         return false;
-    guild_on_record(g, e->record);
+    guild_on_record(g, record);
     return true;
 }
 

@@ -245,6 +245,11 @@ static void on_time(void *ctx)
         drained(m);
         return;
     }
+    if (m->draining && m->registered && clock_now_ms() > m->lease_until_ms) {
+        log_warn("drain_unheard", "guilds=%u next=exit", owner_guild_count(m->config.owner));
+        drained(m); /* nobody hears us: by now the coordinator has given our guilds away */
+        return;
+    }
     if (m->waiting)
         return; /* its answer, or its time-out, starts the timer again */
     if (m->registered)

@@ -348,6 +348,29 @@ static void test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced(void
     WAIT_FOR(t, applied(t) == 0);
 }
 
+static void test_a_foreign_message_in_the_log_stops_neither_owner_nor_successor(void **state)
+{
+    struct town *t = *state;
+    const struct subject subject = subject_log(t->guild);
+    const struct bus_out garbage = { .subject = subject.text, .data = "hello?", .size = 6 };
+    struct err err;
+
+    assert_int_equal(bus_publish(t->bus, &garbage, &err), STATUS_OK);
+    own(t, 0, 1);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(bus_publish(t->bus, &garbage, &err), STATUS_OK);
+        publish_message(t, 100 + i);
+        WAIT_FOR(t, applied(t) == (int64_t)i + 1);
+    }
+    assert_int_equal(bus_publish(t->bus, &garbage, &err), STATUS_OK);
+    move(t, 0, 1, 2);
+    publish_message(t, 200);
+    WAIT_FOR(t, applied(t) == 4);
+    pod_stop(t, 1);
+    own(t, 0, 4);
+    WAIT_FOR(t, applied(t) == 4);
+}
+
 static void test_a_source_takes_back_what_nobody_claims(void **state)
 {
     struct town *t = *state;
@@ -460,6 +483,7 @@ int main(void)
         TEST(test_a_guild_moves_there_and_back_while_events_come),
         TEST(test_a_pod_that_was_not_told_is_fenced_by_the_log),
         TEST(test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced),
+        TEST(test_a_foreign_message_in_the_log_stops_neither_owner_nor_successor),
         TEST(test_a_source_takes_back_what_nobody_claims),
         TEST(test_a_pod_that_restarts_reads_the_log_on_from_its_disk),
         TEST(test_a_guild_read_ahead_is_owned_only_when_ordered),
