@@ -2,8 +2,7 @@
  *
  *     NATS delivery thread ──letter──▶ mailbox ──▶ on_message(ctx, tag, in) on the mailbox's thread
  *
- * The only file beside bus.c that sees <nats/nats.h> is none: callers need no NATS type. Delivery
- * is one thread, so what one connection receives is posted in the order the server sent it. Each
+ * Callers need no NATS type. Delivery is one thread, so what one connection receives is posted in the order the server sent it. Each
  * publish is written at once (no flusher delay).
  *
  * A full mailbox drops what was subscribed (counted: bus_dropped); replies are never dropped,

@@ -353,6 +353,11 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
+void loop_turn(struct loop *loop)
+{
+    must(lws_service(loop->lws, -1) >= 0);
+}
+
 void loop_run(struct loop *loop)
 {
     while (!atomic_load(&loop->stop))

@@ -25,6 +25,8 @@ DEFINE_CLEANUP(struct loop *, loop_free)
 
 /* Runs until loop_stop; a stop that came before it lets it return at once. */
 void loop_run(struct loop *loop);
+/* Does what waits now, without waiting itself: for a start that takes long. */
+void loop_turn(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 struct mailbox *loop_mailbox(struct loop *loop);

@@ -110,6 +110,24 @@ static void on_stop_asked(void *ctx, uint32_t events UNUSED)
         loop_stop(s->loop);
 }
 
+static void stop_later(void *ctx UNUSED)
+{
+}
+
+bool service_turn(struct service *s)
+{
+    void (*on_stop)(void *ctx) = s->on_stop;
+    const uint64_t again = 1;
+
+    s->on_stop = stop_later;
+    loop_turn(s->loop);
+    s->on_stop = on_stop;
+    if (s->stopping &&
+        write(process.fd, &again, sizeof(again)) < 0) /* if the start succeeds all the same */
+        return true;
+    return s->stopping;
+}
+
 static enum status take_signals(struct service *s, struct err *err)
 {
     struct sigaction stop = { .sa_handler = on_signal, .sa_flags = SA_RESTART };

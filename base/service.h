@@ -63,6 +63,9 @@ struct service {
 /* Exits the process with one clear line when it cannot start: 2 for bad flags or settings, 1 for
  * the rest. Logs "started" with program, version and admin port. */
 void service_start(struct service *s, int argc, char **argv);
+/* While a start waits (for NATS): the admin port answers meanwhile. Returns whether a stop was asked for; on_stop is not
+ * called then, because there is nothing to stop yet. THREAD: the loop's. */
+bool service_turn(struct service *s);
 void service_stop(struct service *s);
 /* For start-up failures after service_start: logs error event with err's text and exits 1. */
 NORETURN void service_fail(const char *doing, const struct err *err);

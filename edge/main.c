@@ -20,9 +20,9 @@ struct program {
 
 static bool is_stopping(void *ctx)
 {
-    const struct program *p = ctx;
+    struct program *p = ctx;
 
-    return p->service.stopping;
+    return service_turn(&p->service);
 }
 
 static bool is_ready(void *ctx, const char **ret_why)

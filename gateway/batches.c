@@ -1,9 +1,12 @@
 /* batches.c - what a guild's log has not confirmed yet, and appending it.
  *
- *     units ─▶ newest batch ─▶ (first in line) record idx N, expecting the subject's last sequence
- * ─▶ LOG │ ack: confirmed, gates open │ refused, duplicate, silent: read what stands behind our last record
- *                                                     └─▶ ours: confirmed · not there: send again ·
- * another's: fenced
+ *     units ─▶ newest batch … first batch ─▶ record idx N, expecting the last sequence ─▶ LOG
+ *                                                │
+ *                      ack ◀─────────────────────┤      confirmed: its gates open
+ *                      refused, copy, silence ◀──┘      unknown: read what stands behind our last
+ *                           ├─ ours                     confirmed
+ *                           ├─ nothing                  send it again
+ *                           └─ another pod's            fenced
  *
  * Nothing is concluded from an error: only from what the log holds. */
 #include <inttypes.h>

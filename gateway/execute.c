@@ -1,8 +1,8 @@
 /* execute.c - units: one event, one request or one REST result, applied as a whole or not at all.
  *
  *     begin ─▶ handlers ─▶ keep: rows to the newest batch, actions and the reply as its gates
- *                      └─▶ undo: an event counts as applied all the same (it would fail for ever),
- * a request gets an error */
+ *                      └─▶ undo: an event counts as applied all the same (it would fail for ever);
+ *                          a request gets an error */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

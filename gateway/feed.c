@@ -3,8 +3,7 @@
  *     feed (republished, live) ──seq, previous──▶ previous == last applied? ─yes─▶ apply
  *                                                        │ no: something is missing
  *                                                        ▼
- *     EVENTS (stream) ◀── next message of the subject after the last applied ── until there is no
- * more
+ *     EVENTS (stream) ◀── next message of the subject after the last applied, until there is none
  *
  * While it reads from the stream, live messages are only noted: the stream has them too. */
 #include <inttypes.h>

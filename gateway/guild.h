@@ -1,11 +1,9 @@
 /* guild.h - one guild on this pod, and the owner's thread around all of them. Private to the files
  * of the owner's thread.
  *
- *                 Own ┌──────────────────────────────────────────────────────┐
- *      (nothing) ─────┤ LOADING ─▶ CLAIMING ─▶ SERVING ─▶ SEALING ─▶ SEALED ─▶ GONE ─▶ (nothing)
- *                Warm └▶ LOADING ─▶ WARM ─▶ TAKING ─▶ (sealed) ─▶ CLAIMING        │
- *                                              un-seal: SEALED ─▶ CLAIMING        └ another pod's
- * Claim (fenced)
+ *      (nothing) ──Own──▶ LOADING ──▶ CLAIMING ──▶ SERVING ──▶ SEALING ──▶ SEALED ──▶ GONE ──▶ (nothing)
+ *      (nothing) ─Warm──▶ LOADING ──▶ WARM ──▶ TAKING ──(sealed)──▶ CLAIMING
+ *      un-seal:  SEALED ──▶ CLAIMING            another pod's Claim (fenced): any ──▶ GONE
  *
  * A unit's rows go into the guild's newest batch. A batch becomes one record of the guild's log;
  * one record a guild is in flight. What waits for a record (replies, REST calls) hangs on its batch

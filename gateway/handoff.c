@@ -1,13 +1,15 @@
 /* handoff.c - who owns a guild: orders of the coordinator, claims, and the move from a source S to
  * a target T.
  *
- *     coordinator        T                                S
- *        Warm ─────────▶ reads the log, follows it         serves
- *        ◀── WARM ────── warm
- *        Take ─────────▶ Yield ──────────────────────────▶ lets REST calls end, stops serving,
- * appends Seal ◀──────────────────────── sealed ─ forwards what it gets; T holds it appends Claim,
- * serves ◀── Claimed ─── Released ───────────────────────▶ forwards 500 ms longer, drains, removes
- * the rows
+ *     coordinator       T                                S
+ *        Warm ────────▶ reads the log, follows it        serves
+ *        ◀── WARM ───── warm
+ *        Take ────────▶ Yield ─────────────────────────▶ lets REST calls end, serves meanwhile
+ *                                                        stops serving, appends Seal
+ *                       ◀─────────────────────── sealed  forwards what it gets; T holds it
+ *                       appends Claim, serves
+ *        ◀── Claimed ── Released ──────────────────────▶ forwards 500 ms longer, drains,
+ *                                                        removes the rows
  *
  * S may take the guild back (un-seal: Claim of unseal_epoch at the same idx) when T stays silent.
  * Both compete for one idx of the log, so nobody has to guess what the other did. */

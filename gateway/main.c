@@ -1,7 +1,6 @@
 /* main.c - guildbus-gateway: a pod that holds Discord sessions and owns guilds.
  *
- *     Discord ══ws══▶ shards ─▶ EVENTS ─▶ feed ─▶ owner ─▶ SQLite, the guild's log ─▶ replies, REST
- * calls
+ *     Discord ══ws══▶ shards ─▶ EVENTS ─▶ feed ─▶ owner ─▶ SQLite, log ─▶ replies, REST calls
  */
 #include <stdlib.h>
 
@@ -25,7 +24,8 @@ static bool is_ready(void *ctx, const char **ret_why)
 {
     const struct program *p = ctx;
 
-    return pod_is_ready(p->pod, ret_why);
+    *ret_why = "starting";
+    return p->pod && pod_is_ready(p->pod, ret_why);
 }
 
 int main(int argc, char **argv)

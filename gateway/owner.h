@@ -1,7 +1,7 @@
 /* owner.h - the thread that owns guilds: it alone touches the pod's SQLite and the guilds' logs.
  *
- *     bus letters ─▶ units in one transaction ─▶ COMMIT ─▶ records to the logs ─▶ acks ─▶ replies
- * and REST calls leave
+ *     bus letters ─▶ units in one transaction ─▶ COMMIT ─▶ records to the logs
+ *                    replies and REST calls leave ◀── acks ◀──────┘
  *
  * THREAD: new/free one thread; start … stop as written; the rest any. */
 #ifndef GATEWAY_OWNER_H

@@ -40,8 +40,7 @@ struct pod {
 
 static bool give_up(void *ctx)
 {
-    const struct service *s = ctx;
-    return s->stopping;
+    return service_turn(ctx);
 }
 
 static void on_owner_failed(void *ctx UNUSED, const char *why UNUSED)

@@ -1,10 +1,10 @@
 /* requests.c - interactions and portal requests on their way to the guild: served, held, forwarded
  * or refused.
  *
- *     guild.<id>.interaction ─┐                ┌─ SERVING ───────────────▶ execute
- *     guild.<id>.portal ──────┼─▶ by state ────┼─ about to serve ────────▶ hold (bounded, 2 s)
- *     pod.<pod>.forward ──────┘                ├─ was the owner ─────────▶ pod.<peer>.forward, at
- * most 2 hops └─ anything else ─────────▶ NOT_OWNER, the edge repeats */
+ *     guild.<id>.interaction ─┐            ┌─ SERVING ─────────▶ execute
+ *     guild.<id>.portal ──────┼─▶ by state ┼─ about to serve ──▶ hold (bounded, 2 s)
+ *     pod.<pod>.forward ──────┘            ├─ was the owner ───▶ pod.<peer>.forward, at most 2 hops
+ *                                          └─ anything else ───▶ NOT_OWNER, the edge repeats */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* store.h - the pod's one SQLite database: all guilds' rows, and how far each guild has come.
  *
- *     unit_begin ─▶ handlers write rows ─▶ preupdate hook ─▶ RowOp wire bytes ─▶ unit_keep ─▶ the
- * guild's batch └─▶ unit_undo: as if never begun
+ *     unit_begin ─▶ handlers write rows ─▶ preupdate hook ─▶ RowOp wire bytes ─▶ unit_keep
+ *                                      └─▶ unit_undo: as if never begun
  *
  * Units of many guilds share one transaction (store_begin … store_commit). The log is the truth:
  * rows that it does not have are dropped, so commits are not fsynced one by one (WAL,

@@ -1,10 +1,9 @@
 /* unit.h - what a feature handler is given, and no more: one unit of one guild.
  *
- *     event / request / REST result ─▶ handler(unit, …) ─▶ rows via unit_sql(), actions via
- * unit_act()
+ *     event, request, REST result ─▶ handler(unit, …) ─▶ rows: unit_sql(), actions: unit_act()
  *
  * All a handler does happens in one SQLite savepoint: when it returns other than OK, its rows and
- * actions are undone. Rows written through unit_db() are captured and put into the guild's log;
+ * actions are undone. Rows written through unit_sql() are captured and put into the guild's log;
  * nothing the handler returns or enqueues leaves the pod before the log has confirmed that record.
  * Handlers never block and never do I/O themselves.
  *

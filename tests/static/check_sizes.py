@@ -2,8 +2,9 @@
 """Fails on a function of more than 80 lines or a C file of more than 700."""
 import pathlib
 import re
-import subprocess
 import sys
+
+from sources import sources
 
 FUNCTION_LINES, FILE_LINES = 80, 700
 
@@ -31,10 +32,8 @@ def named_above(lines, below):
 
 
 def main():
-    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.c", "*.h"],
-                           capture_output=True, text=True, check=True).stdout.split()
     bad = 0
-    for path in map(pathlib.Path, names):
+    for path in sources(".c", ".h"):
         if not path.exists():
             continue
         text = path.read_text()

@@ -2,8 +2,9 @@
 """Fails when a C file spells a subject: messages/subjects.def alone does."""
 import pathlib
 import re
-import subprocess
 import sys
+
+from sources import sources
 
 TABLE = pathlib.Path("messages/subjects.def")
 # A test of the table must say what it expects.
@@ -38,10 +39,8 @@ def literals(text):
 
 def main():
     spelled = re.compile(r"(?<![\w.$/-])(?:" + "|".join(patterns(TABLE.read_text())) + ")")
-    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.c", "*.h", "*.def"],
-                           capture_output=True, text=True, check=True).stdout.split()
     bad = 0
-    for path in map(pathlib.Path, names):
+    for path in sources(".c", ".h", ".def"):
         if not path.exists() or str(path) in MAY_SPELL:
             continue
         for line, literal in literals(path.read_text()):

@@ -16,4 +16,4 @@ fi
 mode="--dry-run -Werror"
 [ "${1:-}" != --write ] || mode=-i
 # shellcheck disable=SC2086 # mode is a list of options
-git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 -r "$format" $mode
+python3 tests/static/sources.py .c .h | xargs -0 -r "$format" $mode

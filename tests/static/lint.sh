@@ -55,12 +55,12 @@ check_c() {
 }
 
 check_shell() {
-    git ls-files -z --cached --others --exclude-standard |
+    python3 tests/static/sources.py .sh "" |
         xargs -0 grep -lE -m1 '^#!/(bin/sh|bin/bash|usr/bin/env bash)' -- | xargs -r shellcheck
 }
 
 check_python() {
-    git ls-files -z --cached --others --exclude-standard '*.py' |
+    python3 tests/static/sources.py .py |
         xargs -0 -r python3 -c 'import ast, sys
 for name in sys.argv[1:]:
     ast.parse(open(name).read(), name)'
