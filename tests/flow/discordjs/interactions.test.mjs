@@ -150,9 +150,10 @@ test('an answer by callback counts, once and in time', LIMIT, async t => {
             chunks.push(chunk);
         const interaction = JSON.parse(Buffer.concat(chunks));
         response.writeHead(202).end();
-        for (let n = 0; callback && n < 2; n++)
+        const answer = callback; // as it is now: the first one ends ask(), and the test goes on
+        for (let n = 0; answer && n < 2; n++)
             codes.push((await fetch(`${sim.api}/v10/interactions/${interaction.id}/${interaction.token}/callback`,
-                { method: 'POST', body: JSON.stringify(callback), headers: { 'content-type': 'application/json' } })).status);
+                { method: 'POST', body: JSON.stringify(answer), headers: { 'content-type': 'application/json' } })).status);
     });
     const ask = () => sim.post('/interaction', { kind: 'setup', guild_id: guild.id, user_id: guild.owner_id });
     callback = hello();

@@ -306,6 +306,7 @@ static void test_five_hundred_moves_at_once(void **state)
     for (uint64_t id = 1; id <= 500; id++) {
         bool on_first = idmap_get(w->pods[0].epochs, id);
         (void)cluster_reassign(w, id, on_first ? "gw-2" : "gw-1");
+        cluster_turn(w); /* the pods go on beating */
     }
     cluster_until(w, cluster_status(w, "moves_done") == 500);
     assert_int_equal(cluster_status(w, "moves_open"), 0);
