@@ -277,7 +277,7 @@ static int64_t seconds_to_ms(const char *text)
     double seconds = strtod(text, NULL);
     if (!(seconds > 0))
         return 0;
-    if (seconds * 1000 > RETRY_AFTER_MAX_MS)
+    if (seconds * 1000 > (double)RETRY_AFTER_MAX_MS)
         return RETRY_AFTER_MAX_MS;
     return (int64_t)(seconds * 1000) + 1;
 }
@@ -305,7 +305,7 @@ static void read_limited(const struct http_result *r, struct rest_facts *f)
     }
     f->global = f->global || json_bool(body, "global");
     double exact = json_number_value(json_object_get(body, "retry_after")) * 1000;
-    if (exact > (double)f->retry_after_ms && exact < RETRY_AFTER_MAX_MS)
+    if (exact > (double)f->retry_after_ms && exact < (double)RETRY_AFTER_MAX_MS)
         f->retry_after_ms = (int64_t)exact + 1;
 }
 
