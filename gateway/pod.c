@@ -95,7 +95,7 @@ static void send_commands(struct pod *pod)
 
 static void hold_all_shards(struct pod *pod)
 {
-    uint32_t ids[MAX_FIXED_SHARDS];
+    uint32_t ids[MAX_FIXED_SHARDS] = { 0 };
     uint32_t count = shards_recommended(pod->shards);
 
     if (count > MAX_FIXED_SHARDS)

@@ -119,6 +119,7 @@ static void deflate_frame(z_stream *z, const struct out *frame, struct out *pack
         z->next_out = chunk;
         z->avail_out = sizeof(chunk);
         (void)deflate(z, Z_SYNC_FLUSH);
+        // cppcheck-suppress uninitvar ; deflate has written it
         out_bytes(packed, chunk, sizeof(chunk) - z->avail_out);
     } while (z->avail_out == 0);
 }

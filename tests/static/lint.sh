@@ -51,7 +51,7 @@ check_c() {
         --enable=warning,performance,portability --suppress=missingInclude --suppress=normalCheckLevelMaxBranches \
         --suppress=unknownMacro --suppress=toomanyconfigs --suppress=missingReturn \
         --suppress=internalAstError --suppress=ctuuninitvar --suppress=incorrectStringBooleanError \
-        --suppress=nullPointerOutOfMemory --suppress=autoVariables base messages gateway edge coordinator tests bench
+        --suppress=nullPointerOutOfMemory --suppress=nullPointerArithmeticOutOfMemory --suppress=autoVariables base messages gateway edge coordinator tests bench
 }
 
 check_shell() {
