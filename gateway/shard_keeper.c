@@ -103,10 +103,13 @@ static void lose(struct shard_keeper *k)
 }
 
 /* A write was refused: by another holder, or because an earlier one of ours was stored and its ack
- * got lost. */
+ * got lost. What names no pod (deleted, or somebody's hand) is no rival: our session is good. */
 static void decide_check(struct shard_keeper *k)
 {
-    if (!is_ours(k, &k->stored) || k->stored.incarnation != k->config.incarnation) {
+    bool rival = k->stored.pod[0] &&
+                 (!is_ours(k, &k->stored) || k->stored.incarnation != k->config.incarnation);
+
+    if (rival) {
         lose(k);
         return;
     }

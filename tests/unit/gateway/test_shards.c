@@ -142,6 +142,22 @@ static void test_a_holder_that_was_replaced_stops(void **state)
     assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT);
 }
 
+static void test_a_spoilt_record_does_not_cost_the_session(void **state)
+{
+    struct world *w = *state;
+    struct err err;
+
+    start_live(w);
+    half_way(w, 4000, 1000);
+    for (uint32_t shard = 0; shard < SHARD_COUNT; shard++) {
+        const struct subject key = subject_shard(shard);
+        const struct bus_out garbage = { .subject = key.text, .data = "{\"pod\":", .size = 7 };
+        assert_int_equal(bus_publish(w->a.bus, &garbage, &err), STATUS_OK);
+    }
+    finish(w, &w->a);
+    assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT);
+}
+
 static void test_a_dead_resume_host_does_not_cost_the_session(void **state)
 {
     struct world *w = *state;
@@ -327,6 +343,7 @@ int main(void)
         LIVE(test_a_crash_costs_nothing_but_a_replay),
         LIVE(test_another_pod_takes_over_what_was_given_up),
         LIVE(test_a_holder_that_was_replaced_stops),
+        LIVE(test_a_spoilt_record_does_not_cost_the_session),
         LIVE(test_a_dead_resume_host_does_not_cost_the_session),
         LIVE(test_a_silent_connection_is_left),
         LIVE(test_a_bus_that_stands_still_holds_discord_back),
