@@ -348,24 +348,34 @@ static void test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced(void
     WAIT_FOR(t, applied(t) == 0);
 }
 
-static void test_a_foreign_message_in_the_log_stops_neither_owner_nor_successor(void **state)
+static void garble_log(struct town *t)
 {
-    struct town *t = *state;
     const struct subject subject = subject_log(t->guild);
     const struct bus_out garbage = { .subject = subject.text, .data = "hello?", .size = 6 };
     struct err err;
 
     assert_int_equal(bus_publish(t->bus, &garbage, &err), STATUS_OK);
+}
+
+static void publish_and_wait(struct town *t, uint64_t message_id, int64_t then_applied)
+{
+    publish_message(t, message_id);
+    WAIT_FOR(t, applied(t) == then_applied);
+}
+
+static void test_a_foreign_message_in_the_log_stops_neither_owner_nor_successor(void **state)
+{
+    struct town *t = *state;
+
+    garble_log(t);
     own(t, 0, 1);
-    for (uint64_t i = 0; i < 3; i++) {
-        assert_int_equal(bus_publish(t->bus, &garbage, &err), STATUS_OK);
-        publish_message(t, 100 + i);
-        WAIT_FOR(t, applied(t) == (int64_t)i + 1);
+    for (int i = 0; i < 3; i++) {
+        garble_log(t);
+        publish_and_wait(t, 100 + (uint64_t)i, i + 1);
     }
-    assert_int_equal(bus_publish(t->bus, &garbage, &err), STATUS_OK);
+    garble_log(t);
     move(t, 0, 1, 2);
-    publish_message(t, 200);
-    WAIT_FOR(t, applied(t) == 4);
+    publish_and_wait(t, 200, 4);
     pod_stop(t, 1);
     own(t, 0, 4);
     WAIT_FOR(t, applied(t) == 4);
