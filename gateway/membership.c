@@ -178,14 +178,16 @@ static void on_beat_answered(void *ctx, uint64_t tag UNUSED, enum status status,
     struct membership *m = ctx;
     Guildbus__V1__Envelope *e = NULL;
     struct err err = { 0 };
+    int64_t left_ms = m->lease_until_ms - clock_now_ms();
 
     m->waiting = false;
     if (status == STATUS_OK)
         status = codec_decode(in->data, in->size, arena, &e, &err);
     if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT_REPLY) {
         metric_add(&beats_missed, 1);
-        log_warn("heartbeat_unanswered", "status=%s lease_left_ms=%" PRId64 " next=keep_serving",
-                 status_name(status), m->lease_until_ms - clock_now_ms());
+        log_warn("heartbeat_unanswered", "status=%s lease_left_ms=%" PRId64 " next=%s",
+                 status_name(status), left_ms,
+                 left_ms > 0 ? "keep_serving" : "ask_the_log_before_reads");
     } else if (e->heartbeat_reply->status == STATUS_NOT_FOUND) {
         m->registered = false;
         log_warn("heartbeat_refused", "text=%s next=register", LOG_QUOTE(e->heartbeat_reply->text));
