@@ -32,7 +32,7 @@ static uint64_t greatest(const struct plot *plot)
 static void add_grid(struct html *h, uint64_t top)
 {
     for (unsigned i = 0; i <= GRID_LINES; i++) {
-        double y = TOP + PLOT_HEIGHT - (double)PLOT_HEIGHT * i / GRID_LINES;
+        double y = (double)(TOP + PLOT_HEIGHT) - (double)PLOT_HEIGHT * i / (double)GRID_LINES;
         bool is_labelled = top % GRID_LINES == 0 || i % GRID_LINES == 0;
         html_add(h, "<line class=\"grid\" x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/>", LEFT, y,
                  LEFT + PLOT_WIDTH, y);
@@ -51,10 +51,10 @@ static void add_bars(struct html *h, const struct plot *plot, uint64_t top)
 
     for (size_t i = 0; i < plot->count; i++) {
         const struct plot_day *d = &plot->days[i];
-        double height = (double)d->value / (double)top * PLOT_HEIGHT;
+        double height = (double)d->value / (double)top * (double)PLOT_HEIGHT;
         html_add(h, "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">",
-                 LEFT + step * (double)i + (step - width) / 2, TOP + PLOT_HEIGHT - height, width,
-                 height);
+                 (double)LEFT + step * (double)i + (step - width) / 2,
+                 (double)(TOP + PLOT_HEIGHT) - height, width, height);
         html_add(h, "<title>%s: %" PRIu64 " %s</title></rect>", d->day, d->value, plot->unit);
     }
 }
