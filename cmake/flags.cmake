@@ -1,6 +1,7 @@
 add_library(project_flags INTERFACE)
 target_compile_definitions(project_flags INTERFACE _GNU_SOURCE GUILDBUS_VERSION="${PROJECT_VERSION}"
-  SQLITE_ENABLE_PREUPDATE_HOOK SQLITE_ENABLE_SESSION)
+  SQLITE_ENABLE_PREUPDATE_HOOK SQLITE_ENABLE_SESSION
+  GUILDBUS_FAILPOINTS=$<BOOL:${FAILPOINTS}>)
 target_include_directories(project_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
 # -Wcast-qual is gcc's: clang also finds it in protobuf-c's *__INIT macros, which we cannot change.
 target_compile_options(project_flags INTERFACE

@@ -62,6 +62,11 @@ static struct plan plan_log(uint32_t part)
     return p;
 }
 
+static struct plan plan_snapshots(void)
+{
+    return (struct plan){ .name = STREAM_SNAPSHOTS, .takes = subject_all(SUBJECT_SNAPSHOT) };
+}
+
 static struct plan plan_assignments(void)
 {
     return (struct plan){
@@ -228,7 +233,8 @@ static enum status check_config(struct bus *bus, const struct streams_config *co
 enum status streams_ensure(struct bus *bus, const struct streams_config *config, struct err *err)
 {
     TRY(check_config(bus, config, err));
-    const struct plan single[] = { plan_events(config), plan_assignments(), plan_shards() };
+    const struct plan single[] = { plan_events(config), plan_snapshots(), plan_assignments(),
+                                   plan_shards() };
     for (size_t i = 0; i < ARRAY_LEN(single); i++)
         TRY(ensure(bus, &single[i], config->replicas, err));
     for (uint32_t part = 0; part < SUBJECT_PARTITIONS; part++) {

@@ -2,6 +2,7 @@
  *
  *   EVENTS       event.>       republished to feed.>, max age, dedupe window 2 min, direct get
  *   LOG_<part>   log.<part>.>  republished to tail.<part>.>, rollup, dedupe 2 min, direct get
+ *   SNAPSHOTS    snapshot.>    chunks of snapshots too large for one record, purged by the next one, direct get
  *   ASSIGNMENTS  assignment.*  last value per subject
  *   KV_SHARDS    $KV.SHARDS.>  the KV bucket of shard sessions, one revision kept
  *
@@ -15,6 +16,7 @@
 #include "base/status.h"
 
 #define STREAM_EVENTS      "EVENTS"
+#define STREAM_SNAPSHOTS   "SNAPSHOTS"
 #define STREAM_ASSIGNMENTS "ASSIGNMENTS"
 #define STREAM_SHARDS      "KV_SHARDS"
 #define BUCKET_SHARDS      "SHARDS"

@@ -34,6 +34,8 @@ struct subject subject_interaction(uint64_t guild_id);
 struct subject subject_portal(uint64_t guild_id);
 struct subject subject_log(uint64_t guild_id);
 struct subject subject_tail(uint64_t guild_id);
+/* All chunks of the guild's snapshots; a Snapshot record names its own by their sequences. */
+struct subject subject_snapshot(uint64_t guild_id);
 struct subject subject_heartbeat(const char *pod); /* "*" for the wildcard */
 struct subject subject_control(const char *pod);
 struct subject subject_forward(const char *pod);
@@ -51,7 +53,7 @@ const char *subject_body(enum subject_kind kind);
 /* All of a kind with a part, of one part: "log.3.>". */
 struct subject subject_of_part(enum subject_kind kind, uint32_t part);
 
-/* The guild id in an event, feed, interaction, portal, log, tail or assignment subject; false:
+/* The guild id in an event, feed, interaction, portal, log, tail, snapshot or assignment subject; false:
  * another kind, not a guild id, or under a part that is not the guild's. */
 bool subject_guild(const char *subject, uint64_t *ret_guild_id);
 /* pod.<pod>.x → pod; false: another kind or too long. */

@@ -83,6 +83,12 @@ def wait_for_moves(cluster, moves):
     return {state: sum(latest[m] == state for m in moves) for state in ENDS}
 
 
+def reasons(cluster):
+    """Why moves ended early, for whoever reads a failure."""
+    return [(m["id"], m["state"], m.get("error")) for m in
+            http_json("GET", cluster.coordinator_url + "/moves?limit=500")[1]["moves"] if m["state"] in ENDS[1:]]
+
+
 def open_moves(cluster):
     """By the tables of the coordinator, which is dead."""
     with contextlib.closing(sqlite3.connect(cluster.data_dir("coordinator") / "coordinator.sqlite3")) as db:
@@ -102,7 +108,7 @@ def one_round(flow, cluster, visitor, at_least_done):
     flow.restart(process)
     wait_for("the coordinator is ready", answers(cluster.admin_url("coordinator") + "/readyz"), LIMIT_S, [process])
     ended = wait_for_moves(cluster, moves)
-    say(f"killed while {under_way} of {len(moves)} moves were under way: {ended}")
+    say(f"killed while {under_way} of {len(moves)} moves were under way: {ended}, {reasons(cluster)}")
     with Bus(cluster.nats_url) as bus:
         def agree():
             owners = cluster.assignments()
@@ -120,7 +126,7 @@ def body(flow):
     under_way = [one_round(flow, cluster, visitor, n) for n in (0, 3, 8)]
     expect(any(under_way), f"no kill came while guilds moved: {under_way}")
     ended = wait_for_moves(cluster, move_all(cluster))
-    expect(ended["done"] == GUILDS, f"without a kill every move is to be done: {ended}")
+    expect(ended["done"] == GUILDS, f"without a kill every move is to be done: {ended}, {reasons(cluster)}")
     wait_for_traffic(cluster)
     visitor.end()
     say(f"{visitor.rounds} rounds of portal requests, {visitor.repeats} were repeated")
