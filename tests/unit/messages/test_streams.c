@@ -86,7 +86,7 @@ static void test_all_streams_are_made(void **state)
 
     ensure(f->bus);
     CLEANUP(json_decref) json_t *names = request(f->bus, "$JS.API.STREAM.NAMES", NULL);
-    assert_int_equal(json_array_size(json_object_get(names, "streams")), 3 + SUBJECT_PARTITIONS);
+    assert_int_equal(json_array_size(json_object_get(names, "streams")), 4 + SUBJECT_PARTITIONS);
 
     CLEANUP(json_decref) json_t *events = info(f->bus, STREAM_EVENTS);
     const json_t *c = json_object_get(events, "config");
