@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/interactions.h"
 #include "tests/discord-sim/traffic.h"
 
@@ -321,7 +322,16 @@ static void add_interaction_lines(struct admin_call *c, struct out *o, uint64_t 
     }
 }
 
-/* kind: event, interaction, or the type of an event; all of both without. after and limit count
+static void add_call_lines(struct admin_call *c, struct out *o)
+{
+    uint64_t after = admin_query(c, "after", 0), limit = admin_query(c, "limit", UINT64_MAX);
+    const struct call *call;
+
+    for (uint64_t n = after + 1; limit && (call = calls_get(c->s->calls, n)); n++, limit--)
+        call_line(call, o);
+}
+
+/* kind: event, interaction, call, or the type of an event; all events and interactions without. after and limit count
  * within a kind. */
 void on_admin_record(struct admin_call *c)
 {
@@ -330,9 +340,12 @@ void on_admin_record(struct admin_call *c)
     uint64_t guild = admin_query(c, "guild", 0);
     bool interactions = !kind || !strcmp(kind, "interaction");
     bool events = !kind || !strcmp(kind, "event");
+    bool calls = kind && !strcmp(kind, "call");
 
     out_text(&o, "");
-    if (events || !interactions)
+    if (calls)
+        add_call_lines(c, &o);
+    else if (events || !interactions)
         add_event_lines(c, &o, guild, events ? NULL : kind);
     if (interactions)
         add_interaction_lines(c, &o, guild);

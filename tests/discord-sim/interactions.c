@@ -10,9 +10,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/publish.h"
 
-enum { MAX_REASONS = 64, MAX_ANSWER = 1 << 20, MAX_KEPT = 4 * 1000 * 1000 };
+enum { MAX_REASONS = 64, MAX_ANSWER = 1 << 20, MAX_KEPT = 4 * 1000 * 1000, SAYS_BYTES = 120 };
 
 struct samples {
     uint32_t *us;
@@ -45,8 +46,10 @@ void interactions_free(struct interactions *all)
 {
     if (!all)
         return;
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->count; i++) {
+        free(all->list[i]->says);
         free(all->list[i]);
+    }
     free(all->list);
     idmap_free(all->by_id);
     free(all->answer_us.us);
@@ -243,6 +246,9 @@ static void on_ok_answer(struct interactions *all, struct interaction *i,
         return;
     }
     struct judgement j = judge_callback(i->type, callback);
+    const char *text = json_str(json_object_get(callback, "data"), "content");
+    i->answer_hash = hash_bytes(r->body, r->size);
+    i->says = *text ? strndup(text, SAYS_BYTES) : NULL;
     settle(all, i, j);
     if (j.fate != FATE_FAILED)
         apply_answer(all, i, callback);
@@ -471,13 +477,16 @@ void interactions_failures(const struct interactions *all, struct out *o)
 void interaction_line(const struct interaction *i, struct out *o)
 {
     static const char *const fates[] = { "pending", "answered", "deferred", "completed", "failed" };
+    char hash[17];
 
+    (void)snprintf(hash, sizeof(hash), "%016" PRIx64, i->answer_hash);
     out_json(o,
              "{'n':%u,'kind':'interaction','id':%I,'name':%S,'type':%d,'guild_id':%N,"
              "'channel_id':%N,'user_id':%N,'target_id':%N,'fate':%S,'reason':%S,'http':%d,"
              "'callback':%d,'ephemeral':%b,'original_id':%N,'sent_at_ms':%l,'answered_us':%l,"
-             "'completed_us':%l,'completions':%d}\n",
+             "'completed_us':%l,'completions':%d,'answer_hash':%S,'says':%S}\n",
              i->number, i->id, i->kind, (int)i->type, i->guild_id, i->channel_id, i->user_id,
              i->target_id, fates[i->fate], i->reason, i->http_code, i->callback, i->ephemeral,
-             i->original_id, i->sent_ms, i->answered_us, i->completed_us, (int)i->completions);
+             i->original_id, i->sent_ms, i->answered_us, i->completed_us, (int)i->completions, hash,
+             i->says);
 }

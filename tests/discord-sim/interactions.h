@@ -46,7 +46,9 @@ struct interaction {
     enum fate fate;
     int http_code, callback;
     bool ephemeral, is_probe;
-    const char *reason; /* static: why it failed */
+    const char *reason;   /* static: why it failed */
+    uint64_t answer_hash; /* of the HTTP answer's body (calls.h); 0: none came */
+    char *says; /* how the answer's text begins, for those who read the record; NULL: it has none */
     int64_t sent_us, sent_ms, answered_us,
         completed_us;     /* answered, completed: after sent; 0: not */
     uint32_t completions; /* webhook calls that completed or changed the answer */

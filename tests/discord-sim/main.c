@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "tests/discord-sim/admin.h"
+#include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/commands.h"
 #include "tests/discord-sim/gateway_ws.h"
 #include "tests/discord-sim/interactions.h"
@@ -99,6 +100,7 @@ static void make_world(struct sim *s)
     s->world = world_new(&world);
     s->store = store_new((size_t)s->config.messages_kept);
     s->record = record_new(s->world, (size_t)s->config.record_max);
+    s->calls = calls_new((size_t)s->config.record_max);
     struct gateway_config gateway = { .token = s->config.token,
                                       .world = s->world,
                                       .heartbeat_ms = s->config.heartbeat_ms,
@@ -199,6 +201,7 @@ static void release(void *ctx)
     rates_free(s->rates);
     gateway_free(s->gateway);
     record_free(s->record);
+    calls_free(s->calls);
     store_free(s->store);
     world_free(s->world);
     sign_key_free(s->key);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/oauth.h"
 #include "tests/discord-sim/publish.h"
 
@@ -278,6 +279,20 @@ static bool read_body(struct rest_call *c)
     return false;
 }
 
+static void record_call(struct rest_call *c, const struct route *route)
+{
+    static const char *const names[] = { [HTTP_GET] = "GET",
+                                         [HTTP_POST] = "POST",
+                                         [HTTP_PUT] = "PUT",
+                                         [HTTP_PATCH] = "PATCH",
+                                         [HTTP_DELETE] = "DELETE" };
+    size_t size;
+    const char *body = http_body(c->x, &size);
+
+    if (route->auth == AUTH_BOT || route->auth == AUTH_TOKEN)
+        calls_add(c->s->calls, names[route->method], below_api(http_path(c->x)), body, size);
+}
+
 static void serve_route(struct rest_call *c, const struct route *route)
 {
     unsigned number = (unsigned)(route - routes);
@@ -294,6 +309,8 @@ static void serve_route(struct rest_call *c, const struct route *route)
             return;
         }
     }
+    if (route->method != HTTP_GET)
+        record_call(c, route);
     if (read_body(c))
         route->handler(c);
     json_decref(c->body);

@@ -25,6 +25,7 @@ struct interactions;
 struct traffic;
 struct oauth;
 struct commands;
+struct calls;
 
 enum { AUDIT_KEPT = 1000 };
 
@@ -47,6 +48,7 @@ struct sim {
     struct store *store;
     struct gateway *gateway;
     struct record *record;
+    struct calls *calls;
     struct rates *rates;
     struct interactions *interactions;
     struct traffic *traffic;

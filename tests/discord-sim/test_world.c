@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/interactions.h"
 #include "tests/discord-sim/objects.h"
 #include "tests/discord-sim/rates.h"
@@ -122,6 +123,22 @@ static void the_store_forgets_its_oldest_message(void **state)
     assert_null(store_get(s, 1));
     assert_non_null(store_get(s, 2));
     assert_int_equal(store_count(s), 2);
+}
+
+static void calls_are_kept_in_order_with_the_hash_of_their_body(void **state)
+{
+    struct calls *all = calls_new(2);
+
+    (void)state;
+    calls_add(all, "POST", "/channels/7/messages", "foobar", 6);
+    calls_add(all, "DELETE", "/channels/7/messages/8", "", 0);
+    calls_add(all, "PUT", "/beyond/the/bound", "", 0);
+    assert_string_equal(calls_get(all, 1)->path, "/channels/7/messages");
+    assert_true(calls_get(all, 1)->body_hash ==
+                UINT64_C(0x85944171f73967e8)); /* by FNV's own test vectors */
+    assert_string_equal(calls_get(all, 2)->method, "DELETE");
+    assert_null(calls_get(all, 3));
+    calls_free(all);
 }
 
 static void the_record_says_what_must_be_there_in_the_end(void **state)
@@ -238,6 +255,7 @@ int main(void)
         cmocka_unit_test(guilds_and_messages_are_valid_json_whatever_people_call_themselves),
         cmocka_unit_test(content_is_blanked_for_people_and_not_for_the_bot),
         cmocka_unit_test(the_store_forgets_its_oldest_message),
+        cmocka_unit_test(calls_are_kept_in_order_with_the_hash_of_their_body),
         cmocka_unit_test(the_record_says_what_must_be_there_in_the_end),
         cmocka_unit_test(a_bucket_refuses_what_is_beyond_its_window_and_no_other_bucket),
         cmocka_unit_test(the_global_limit_does_not_bind_interaction_webhooks),
