@@ -21,6 +21,7 @@ enum {
     SLOT_MS = 10,
     RETRY_MS = 1000,          /* between first connection attempts */
     RECONNECT_WAIT_MS = 100,  /* afterwards */
+    MAX_SERVERS = 64,         /* of a list; a cluster tells its others by itself */
     PING_INTERVAL_MS = 10000, /* notices a half-open connection in 20-30 s instead of minutes */
 };
 
@@ -73,6 +74,25 @@ struct reply_letter {
     enum status status;
     natsMsg *msg;
 };
+
+/* A list of URLs for the log: without names and passwords. */
+static const char *shown_urls(const char *urls, char *buf, size_t size)
+{
+    size_t used = 0;
+
+    buf[0] = '\0';
+    while (*urls && used < size) {
+        size_t length = strcspn(urls, ",");
+        const char *end = urls + length, *scheme = memmem(urls, length, "://", 3);
+        const char *host = scheme ? scheme + 3 : urls;
+        const char *at = memrchr(host, '@', (size_t)(end - host));
+        int n = snprintf(buf + used, size - used, "%.*s%.*s%s", (int)(host - urls), urls,
+                         (int)(end - (at ? at + 1 : host)), at ? at + 1 : host, *end ? "," : "");
+        used += n > 0 ? (size_t)n : 0;
+        urls = *end ? end + 1 : end;
+    }
+    return buf;
+}
 
 static enum status nats_failed(natsStatus s, const char *doing, struct err *err)
 {
@@ -462,10 +482,10 @@ static void on_inbox_complete(void *closure)
 
 static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
 {
-    char url[256] = "";
+    char url[256] = "", shown[256];
 
     (void)natsConnection_GetConnectedUrl(nc, url, sizeof(url));
-    log_info("nats_reconnected", "url=%s", url);
+    log_info("nats_reconnected", "url=%s", shown_urls(url, shown, sizeof(shown)));
 }
 
 static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
@@ -476,9 +496,23 @@ static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSE
     log_warn("nats_error", "text=\"%s\"", natsStatus_GetText(s));
 }
 
+/* libnats takes a list only as an array; it tries them in random order, so clients spread. */
+static natsStatus set_servers(natsOptions *o, const char *urls)
+{
+    const char *list[MAX_SERVERS];
+    char *copy = xstrdup(urls), *rest = copy;
+    int count = 0;
+
+    for (char *one; count < MAX_SERVERS && (one = strtok_r(rest, ",", &rest));)
+        list[count++] = one;
+    natsStatus s = count ? natsOptions_SetServers(o, list, count) : NATS_INVALID_ARG;
+    free(copy);
+    return s;
+}
+
 static natsStatus set_options(natsOptions *o, const struct bus_config *config, struct bus *bus)
 {
-    natsStatus s = natsOptions_SetURL(o, config->url);
+    natsStatus s = set_servers(o, config->url);
 
 #define SET(call)                                                                                  \
     if (s == NATS_OK)                                                                              \
@@ -505,16 +539,18 @@ static natsStatus set_options(natsOptions *o, const struct bus_config *config, s
 static enum status connect_first(struct bus *bus, natsOptions *o, const struct bus_config *config,
                                  struct err *err)
 {
+    char shown[512];
+
+    (void)shown_urls(config->url, shown, sizeof(shown));
     for (;;) {
         natsStatus s = natsConnection_Connect(&bus->nc, o);
         if (s == NATS_OK)
             return STATUS_OK;
-        log_warn("nats_unreachable", "url=%s text=\"%s\" retry_in_ms=%d", config->url,
+        log_warn("nats_unreachable", "url=%s text=\"%s\" retry_in_ms=%d", shown,
                  natsStatus_GetText(s), RETRY_MS);
         for (int waited = 0; waited < RETRY_MS; waited += 50) {
             if (config->give_up && config->give_up(config->ctx))
-                return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s",
-                               config->url);
+                return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s", shown);
             usleep(50 * 1000);
         }
     }

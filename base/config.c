@@ -1,5 +1,6 @@
 #include "base/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -284,17 +285,40 @@ enum status config_load(const struct config_row *rows, size_t count, void *into,
 /* --- showing --- */
 
 /* A password inside a URL is a secret even where the row is none. */
-static void print_url(const char *url, FILE *out)
+/* Up to the comma before the next URL of a list. */
+static size_t url_size(const char *url)
 {
-    const char *start = strstr(url, "://");
-    const char *rest = start ? start + 3 : url;
-    const char *at = memrchr(rest, '@', strcspn(rest, "/?#"));
+    const char *first = strstr(url, "://"), *next = first ? strstr(first + 3, "://") : NULL;
+
+    while (next && isalnum((unsigned char)next[-1]))
+        next--;
+    return next && next[-1] == ',' ? (size_t)(next - 1 - url) : strlen(url);
+}
+
+static void print_one_url(const char *url, size_t size, FILE *out)
+{
+    const char *start = memmem(url, size, "://", 3);
+    const char *rest = start ? start + 3 : url, *end = url + size;
+    size_t host = strcspn(rest, "/?#");
+    const char *at = memrchr(rest, '@', host < (size_t)(end - rest) ? host : (size_t)(end - rest));
     const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
 
     if (colon)
-        fprintf(out, "%.*s****%s", (int)(colon + 1 - url), url, at);
+        fprintf(out, "%.*s****%.*s", (int)(colon + 1 - url), url, (int)(end - at), at);
     else
-        fputs(url, out);
+        fprintf(out, "%.*s", (int)size, url);
+}
+
+static void print_url(const char *url, FILE *out)
+{
+    for (;;) {
+        size_t size = url_size(url);
+        print_one_url(url, size, out);
+        if (!url[size])
+            return;
+        fputc(',', out);
+        url += size + 1;
+    }
 }
 
 static void print_value(const struct config_row *row, const void *from, FILE *out)

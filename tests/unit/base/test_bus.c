@@ -195,6 +195,40 @@ static void test_knows_the_servers_version_and_limit(void **state)
     assert_true(bus_max_payload(w->bus) >= 65536);
 }
 
+static bool give_up(void *ctx UNUSED)
+{
+    return true;
+}
+
+static void test_one_server_of_a_list_is_enough(void **state UNUSED)
+{
+    CLEANUP(xfree)
+    char *urls = xasprintf("nats://127.0.0.1:1,%s,nats://127.0.0.1:2", getenv("NATS_URL"));
+    CLEANUP(bus_close) struct bus *bus = NULL;
+    struct bus_config config = { .url = urls, .name = "test", .give_up = give_up };
+    char url[256];
+    struct err err = { 0 };
+
+    assert_int_equal(bus_open(&config, &bus, &err), STATUS_OK);
+    assert_int_equal(bus_connected_url(bus, url, sizeof(url), &err), STATUS_OK);
+    assert_string_equal(url, getenv("NATS_URL"));
+}
+
+static void test_a_failed_start_shows_no_password(void **state UNUSED)
+{
+    struct bus *bus = NULL;
+    struct bus_config config = {
+        .url = "nats://u:hunter2@127.0.0.1:1,nats://hunter2@127.0.0.1:2,nats://127.0.0.1:3",
+        .name = "test",
+        .give_up = give_up
+    };
+    struct err err = { 0 };
+
+    assert_int_equal(bus_open(&config, &bus, &err), STATUS_UNAVAILABLE);
+    assert_null(strstr(err.text, "hunter2"));
+    assert_non_null(strstr(err.text, "nats://127.0.0.1:1,nats://127.0.0.1:2,nats://127.0.0.1:3"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
 int main(void)
@@ -206,6 +240,8 @@ int main(void)
         TEST(test_a_full_mailbox_drops_messages_but_no_reply),
         TEST(test_closing_ends_what_waits),
         TEST(test_knows_the_servers_version_and_limit),
+        cmocka_unit_test(test_one_server_of_a_list_is_enough),
+        cmocka_unit_test(test_a_failed_start_shows_no_password),
     };
     return cmocka_run_group_tests_name("base/bus", tests, NULL, NULL);
 }

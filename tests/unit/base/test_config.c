@@ -236,6 +236,27 @@ static void test_secrets_are_shown_masked_with_their_source(void **state UNUSED)
     assert_non_null(strstr(shown, "T_LEVEL=warn  # default\n"));
 }
 
+static void test_each_url_of_a_list_is_masked(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        { "nats://a:1,nats://u:pass@b:2", "nats://a:1,nats://u:****@b:2" },
+        { "nats://u:pass@a:1,tls://v:pass@b:2/", "nats://u:****@a:1,tls://v:****@b:2/" },
+        { "nats://u:pa,ss@a:1", "nats://u:****@a:1" },
+        { "nats://u:pass@a:1,v:pass@b:2",
+          "nats://u:****@b:2" }, /* rather too little than a secret */
+        { "http://u:pass@a/x,y?to=http://b", "http://u:****@a/x,y?to=http://b" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(xfree) char *errors = NULL;
+        setenv("T_NATS", cases[i][0], 1);
+        assert_int_equal(load(&errors), STATUS_OK);
+        CLEANUP(xfree) char *shown = print();
+        CLEANUP(xfree) char *line = xasprintf("T_NATS=%s  # environment\n", cases[i][1]);
+        assert_non_null(strstr(shown, line));
+    }
+}
+
 static void test_the_help_names_each_setting(void **state UNUSED)
 {
     char *text = NULL;
@@ -268,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_secret_may_come_from_a_file, clear),
         cmocka_unit_test_setup(test_an_empty_secret_file_is_an_error, clear),
         cmocka_unit_test_setup(test_secrets_are_shown_masked_with_their_source, clear),
+        cmocka_unit_test_setup(test_each_url_of_a_list_is_masked, clear),
         cmocka_unit_test_setup(test_the_help_names_each_setting, clear),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, end);
