@@ -2,9 +2,9 @@
 import collections
 import itertools
 import json
-import socket
 import time
-import urllib.parse
+
+from nats_client import connect
 
 Message = collections.namedtuple("Message", "subject headers body")
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -16,8 +16,7 @@ class NoResponders(Exception):
 
 class Bus:
     def __init__(self, url, name="flow"):
-        parts = urllib.parse.urlsplit(url)
-        self.socket = socket.create_connection((parts.hostname, parts.port), 10)
+        self.socket = connect(url)
         self.buffer, self.arrived = b"", collections.deque()
         self.numbers, self.replies = itertools.count(1), {}
         self.info = json.loads(self._line(10).split(b" ", 1)[1])

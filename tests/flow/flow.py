@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE.parent / "smoke"))
 from bus import JSON_TYPE, Bus, NoResponders  # noqa: E402, F401
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from compare import Held, compare, compare_rows, read_owners, read_record  # noqa: E402
+from go_tools import Missing, go_tool  # noqa: E402, F401
 from processes import HOST, Process, answers, free_port, http_json, http_request, wait_for  # noqa: E402, F401
 from traffic import record, start_traffic, stored_events  # noqa: E402, F401
 

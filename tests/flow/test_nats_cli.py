@@ -2,13 +2,12 @@
 """What an operator sees with the nats command: readable bodies, and requests by hand."""
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import time
 
-from flow import (LIMIT_S, Bus, Skipped, expect, guilds_of, interact, run, say, start_traffic, wait_for,
-                  wait_for_traffic)
+from flow import (LIMIT_S, Bus, Missing, Skipped, expect, go_tool, guilds_of, interact, run, say, start_traffic,
+                  wait_for, wait_for_traffic)
 
 MODULE = "github.com/nats-io/natscli/nats@latest"
 JSON = "Content-Type:application/json"
@@ -22,26 +21,10 @@ BODIES = {("event", ""): "event", ("feed", ""): "event", ("log", ""): "record", 
 
 def nats_command():
     """The path of the nats command: installed, cached, or built once with Go."""
-    found = shutil.which("nats")
-    if found:
-        return found
-    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "guildbus-tests"
-    path = folder / "nats"
-    if path.exists():
-        return path
-    if not shutil.which("go"):
-        raise Skipped("neither nats nor go is installed, so nobody can look with the nats command")
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"draft-{os.getpid()}"
-    say(f"building {MODULE}")
-    built = subprocess.run(["go", "install", MODULE], env={**os.environ, "GOBIN": str(draft)}, capture_output=True,
-                           text=True, timeout=540)
-    if built.returncode:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise Skipped(f"go install {MODULE} failed:\n{built.stderr[-2000:]}")
-    (draft / "nats").rename(path)
-    draft.rmdir()
-    return path
+    try:
+        return shutil.which("nats") or go_tool("nats", MODULE)
+    except Missing as e:
+        raise Skipped(f"nobody can look with the nats command: {e}") from e
 
 
 class Operator:

@@ -1,6 +1,6 @@
 """cluster.py - a whole Guildbus on this machine; ./dev up, smoke, bench and the flow tests start it here.
 
-    nats ── coordinator (── postgres) ── sim, or the real Discord ── gateways gw-1 … ── edge
+    nats (one, or a cluster) ── coordinator (── postgres) ── sim, or the real Discord ── gateways gw-1 … ── edge
 
 Everything listens on loopback only. Files, logs and secrets are in one folder; stop() goes the other way round.
 """
@@ -15,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 
+from nats_cluster import NatsCluster
 from processes import HOST, Process, StartError, answers, free_port, http_json, metrics, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -38,6 +39,7 @@ class Options:
     usual_ports: bool = False  # 4222, 7080, 8080 … where they are free
     discord: dict = None       # DISCORD_* for the real Discord; None: the simulator
     lease_ms: int = 0          # 0: the coordinator's default
+    nats_servers: int = 1      # more: a cluster of a version that may replicate, with replicated streams
     extra_env: dict = dataclasses.field(default_factory=dict)  # {program: {NAME: value}}
 
 
@@ -46,6 +48,7 @@ class Cluster:
         self.options, self.say = options, say
         self.run_dir = pathlib.Path(options.run_dir)
         self.processes = {}  # by name, in the order of their start
+        self.nats = None     # the NatsCluster, when there is more than one server
         self.ports = {}
         self.sim_api = self.sim_admin = self.public_key = ""
         self.killed = []     # names of those that had to be killed at the stop
@@ -63,7 +66,8 @@ class Cluster:
 
     @property
     def nats_url(self):
-        return f"nats://{HOST}:{self.ports['nats']}"
+        """Where NATS is, as programs take it: more servers with commas between."""
+        return self.nats.urls if self.nats else f"nats://{HOST}:{self.ports['nats']}"
 
     @property
     def coordinator_url(self):
@@ -155,6 +159,11 @@ class Cluster:
         self.options.database_url = f"postgres://guildbus@{HOST}:{port}/postgres"
 
     def _start_nats(self):
+        if self.options.nats_servers > 1:
+            self.nats = NatsCluster(self.run_dir, self.options.nats_servers, say=self.say)
+            self.processes.update({p.name: p for p in self.nats.processes})
+            self.nats.start()
+            return
         port, monitor = self._port(4222), free_port()
         self.ports.update({"nats": port, "nats admin": monitor})
         p = self._spawn("nats", ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js",
@@ -168,6 +177,7 @@ class Cluster:
             "DATA_DIR": self.data_dir("coordinator"), "API_BIND": HOST, "API_PORT": self.ports["coordinator"],
             "COORDINATOR_TOKEN_FILE": self.secret_file("coordinator_token"),
             "LEASE_MS": self.options.lease_ms or "",
+            "NATS_REPLICAS": min(self.options.nats_servers, 3),
         }, "decides which pod owns which guild")
         self._await("coordinator")
 
@@ -285,7 +295,8 @@ class Cluster:
 
     def stop(self, but=()):
         """Everything but these, the ones that take work in first; True when nobody had to be killed."""
-        order = ["edge", *reversed(self.pods), "coordinator", "sim", "nats", "postgres"]
+        nats = [p.name for p in self.nats.processes] if self.nats else ["nats"]
+        order = ["edge", *reversed(self.pods), "coordinator", "sim", *nats, "postgres"]
         for name in order:
             p = self.processes.get(name)
             if not p or name in but:

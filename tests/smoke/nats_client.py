@@ -5,10 +5,21 @@ import socket
 import urllib.parse
 
 
+def connect(urls, timeout_s=10):
+    """A socket to the first of these servers (nats://host:port,…) that lets us in."""
+    wrong = None
+    for url in urls.split(","):
+        parts = urllib.parse.urlsplit(url)
+        try:
+            return socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
+        except OSError as e:
+            wrong = e
+    raise OSError(f"no NATS server at {urls}: {wrong}") from wrong
+
+
 class NatsClient:
     def __init__(self, url, timeout_s=10):
-        parts = urllib.parse.urlsplit(url)
-        self.socket = socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
+        self.socket = connect(url, timeout_s)
         self.file = self.socket.makefile("rb")
         self.file.readline()  # INFO
         self.inbox = f"_INBOX.look.{id(self)}"
