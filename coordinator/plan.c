@@ -8,17 +8,18 @@ void plan_release(struct plan *plan)
     free(plan->guilds);
     free(plan->moves);
     free(plan->shards);
+    free(plan->standbys);
     *plan = (struct plan){ 0 };
 }
 
 void plan_clear(struct plan *plan)
 {
-    plan->guild_count = plan->move_count = plan->shard_count = 0;
+    plan->guild_count = plan->move_count = plan->shard_count = plan->standby_count = 0;
 }
 
 bool plan_is_empty(const struct plan *plan)
 {
-    return !plan->guild_count && !plan->move_count && !plan->shard_count;
+    return !plan->guild_count && !plan->move_count && !plan->shard_count && !plan->standby_count;
 }
 
 static void *grow(void *rows, size_t count, size_t *room, size_t size)
@@ -63,4 +64,35 @@ void plan_shard(struct plan *plan, const struct shard_row *row)
     }
     plan->shards = grow(plan->shards, plan->shard_count, &plan->shard_room, sizeof(*row));
     plan->shards[plan->shard_count++] = *row;
+}
+
+void plan_standby(struct plan *plan, const struct standby_row *row)
+{
+    for (size_t i = 0; i < plan->standby_count; i++) {
+        if (plan->standbys[i].guild_id == row->guild_id &&
+            !strcmp(plan->standbys[i].pod, row->pod)) {
+            plan->standbys[i] = *row;
+            return;
+        }
+    }
+    plan->standbys = grow(plan->standbys, plan->standby_count, &plan->standby_room, sizeof(*row));
+    plan->standbys[plan->standby_count++] = *row;
+}
+
+bool plan_has_guild(const struct plan *plan, uint64_t guild_id)
+{
+    for (size_t i = 0; i < plan->guild_count; i++) {
+        if (plan->guilds[i].guild_id == guild_id)
+            return true;
+    }
+    return false;
+}
+
+bool plan_has_move(const struct plan *plan, uint64_t move_id)
+{
+    for (size_t i = 0; i < plan->move_count; i++) {
+        if (plan->moves[i].id == move_id)
+            return true;
+    }
+    return false;
 }

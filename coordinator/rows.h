@@ -15,6 +15,8 @@ enum {
     POD_ID_SIZE = 65,
     VERSION_SIZE = 33,
     MOVE_ERROR_SIZE = 160,
+    REASON_SIZE = 32,
+    MOST_STANDBYS = 2,      /* of a guild */
     DEFAULT_CAPACITY = 100, /* of a pod that names none */
 };
 
@@ -49,9 +51,20 @@ struct guild_row {
     uint32_t schema;       /* of the pod that claimed it last: an older pod cannot take it */
     enum guild_state state;
     int64_t assigned_ms;
-    int64_t heard_ms; /* last heartbeat of its pod; filled by reads for the API only */
-    const char *what; /* for the history: static text; NULL: not worth a line */
+    int64_t heard_ms;   /* last heartbeat of its pod; filled by reads for the API only */
+    int64_t unowned_ms; /* while it is claimed: when its last owner's lease ended; 0: not known */
+    /* For the history: static texts. what NULL: not worth a line. */
+    const char *what, *why;
+    uint64_t move_id;
 };
+
+static inline void guild_row_note(struct guild_row *row, const char *what, const char *why,
+                                  uint64_t move_id)
+{
+    row->what = what;
+    row->why = why;
+    row->move_id = move_id;
+}
 
 struct pod_row {
     char pod[POD_ID_SIZE];
@@ -63,6 +76,8 @@ struct pod_row {
     char version[VERSION_SIZE];
     int64_t heard_ms;
     int64_t lease_until_ms;
+    int64_t lease_before_ms; /* when the lease before this one ended; 0: there was none */
+    bool drain_wished;       /* an operator wants it empty */
 };
 
 struct move_row {
@@ -70,9 +85,25 @@ struct move_row {
     char source[POD_ID_SIZE], target[POD_ID_SIZE];
     uint64_t epoch, unseal_epoch; /* 0 before the cut-over */
     enum move_state state;
-    char error[MOVE_ERROR_SIZE];
+    char error[MOVE_ERROR_SIZE], reason[REASON_SIZE];
     int64_t created_ms, changed_ms;
     uint64_t pause_us;
+};
+
+/* A pod that follows a guild's log. */
+struct standby_row {
+    uint64_t guild_id;
+    char pod[POD_ID_SIZE];
+    /* 1 … MOST_STANDBYS: the first to take the guild, the second; STANDBY_DROP: it is to be told
+     * that it is none any more; STANDBY_NONE: it was told. */
+    int rank;
+};
+enum { STANDBY_NONE = -1, STANDBY_DROP = 0 };
+
+struct history_row {
+    uint64_t id, guild_id, epoch, move_id; /* move_id 0: no move */
+    int64_t at_ms;
+    char pod[POD_ID_SIZE], what[REASON_SIZE], why[REASON_SIZE];
 };
 
 struct shard_row {

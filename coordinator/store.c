@@ -12,7 +12,7 @@
 #include "coordinator/store_sql.h"
 #include "coordinator/store_text.h"
 
-enum { FORGET_MS = 24 * 3600 * 1000 };
+enum { DAY_MS = 24 * 3600 * 1000, FORGET_MS = DAY_MS };
 
 struct store {
     struct sql_backend *backend;
@@ -220,6 +220,11 @@ static enum status commit_in(struct store *store, const struct plan *plan, struc
         CLEANUP(json_decref) json_t *rows = text_of_shards(plan->shards, plan->shard_count);
         TRY(put_rows(store, SQL_SHARDS_PUT, rows, plan->shard_count, err));
     }
+    if (plan->standby_count) {
+        CLEANUP(json_decref) json_t *rows = text_of_standbys(plan->standbys, plan->standby_count);
+        TRY(put_rows(store, SQL_STANDBYS_CUT, rows, 0, err));
+        TRY(put_rows(store, SQL_STANDBYS_PUT, rows, 0, err));
+    }
     return STATUS_OK;
 }
 
@@ -237,20 +242,22 @@ static enum status run_fenced(struct store *store, struct sql_run *what, struct 
     return end(store, run(store, what, err), err);
 }
 
-struct lease_times {
-    int64_t heard_ms, until_ms;
-};
-
-static void on_lease_times(void *ctx, const struct sql_row *row)
+static void on_registered(void *ctx, const struct sql_row *row)
 {
-    *(struct lease_times *)ctx = (struct lease_times){ sql_int(row, 0), sql_int(row, 1) };
+    struct pod_row *pod = ctx;
+
+    pod->heard_ms = sql_int(row, 0);
+    pod->lease_until_ms = sql_int(row, 1);
+    pod->drain_wished = sql_int(row, 2);
+    pod->lease_before_ms = sql_int(row, 3);
+    if (pod->drain_wished)
+        pod->status = POD_DRAINING;
 }
 
 static enum status register_in(struct store *store, struct pod_row *row, int64_t lease_ms,
                                int64_t *ret_left_ms, struct err *err)
 {
     struct sql_args rival = { 0 }, put = { 0 };
-    struct lease_times times = { 0 };
     int64_t left_ms = 0;
 
     sql_args_text(&rival, row->pod);
@@ -270,13 +277,10 @@ static enum status register_in(struct store *store, struct pod_row *row, int64_t
     sql_args_int(&put, lease_ms);
     sql_args_text(&put, row->version);
     sql_args_int(&put, row->schema);
-    struct sql_run what = {
-        .id = SQL_POD_PUT, .args = &put, .on_row = on_lease_times, .ctx = &times
-    };
-    TRY(run(store, &what, err));
-    row->heard_ms = times.heard_ms;
-    row->lease_until_ms = times.until_ms;
-    return STATUS_OK;
+    return run(
+        store,
+        &(struct sql_run){ .id = SQL_POD_PUT, .args = &put, .on_row = on_registered, .ctx = row },
+        err);
 }
 
 enum status store_register(struct store *store, struct pod_row *row, int64_t lease_ms,
@@ -344,12 +348,45 @@ enum status store_forget(struct store *store, store_on_pod on_pod, void *ctx, st
 {
     struct pod_sink sink = { on_pod, ctx, false };
     struct sql_args args = { 0 };
+    struct sql_run what = { .id = SQL_FORGET, .args = &args, .on_row = on_pod_named, .ctx = &sink };
 
     sql_args_int(&args, FORGET_MS);
-    return run_fenced(
-        store,
-        &(struct sql_run){ .id = SQL_FORGET, .args = &args, .on_row = on_pod_named, .ctx = &sink },
-        err);
+    TRY(begin_fenced(store, err));
+    enum status status = run(store, &what, err);
+    if (status == STATUS_OK && what.affected)
+        status = run_plain(store, SQL_FORGET_STANDBYS, err);
+    return end(store, status, err);
+}
+
+enum status store_wish_drain(struct store *store, const char *pod, bool drain,
+                             enum pod_status status, struct err *err)
+{
+    struct sql_args args = { 0 };
+    struct sql_run what = { .id = SQL_DRAIN_WISH, .args = &args };
+
+    sql_args_text(&args, pod);
+    sql_args_int(&args, drain);
+    sql_args_text(&args, pod_status_text(status));
+    TRY(run_fenced(store, &what, err));
+    return what.affected ? STATUS_OK : err_set(err, STATUS_NOT_FOUND, "there is no pod %s", pod);
+}
+
+enum status store_prune(struct store *store, uint32_t days, uint32_t limit, bool *ret_more,
+                        struct err *err)
+{
+    struct sql_args args = { 0 };
+    struct sql_run history = { .id = SQL_PRUNE_HISTORY, .args = &args },
+                   moves = { .id = SQL_PRUNE_MOVES, .args = &args };
+
+    sql_args_int(&args, (int64_t)days * DAY_MS);
+    sql_args_int(&args, limit);
+    TRY(begin_fenced(store, err));
+    enum status status = run(store, &history, err);
+    if (status == STATUS_OK)
+        status = run(store, &moves, err);
+    TRY(end(store, status, err));
+    *ret_more = history.affected == limit || moves.affected == limit;
+    return STATUS_OK;
 }
 
 enum status store_leave(struct store *store, const char *pod, uint64_t incarnation, struct err *err)

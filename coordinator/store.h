@@ -48,6 +48,9 @@ typedef void (*store_on_guild)(void *ctx, const struct guild_row *row);
 typedef void (*store_on_pod)(void *ctx, const struct pod_row *row);
 typedef void (*store_on_move)(void *ctx, const struct move_row *row);
 typedef void (*store_on_shard)(void *ctx, const struct shard_row *row);
+typedef void (*store_on_standby)(void *ctx, const struct standby_row *row);
+typedef void (*store_on_history)(void *ctx, const struct history_row *row);
+typedef void (*store_on_count)(void *ctx, const char *name, uint64_t count);
 
 struct guild_query {
     bool from_start;
@@ -77,6 +80,29 @@ enum status store_move_of_epoch(struct store *store, uint64_t guild_id, uint64_t
     MUST_CHECK;
 enum status store_shards(struct store *store, store_on_shard on_shard, void *ctx, struct err *err)
     MUST_CHECK;
+struct standby_query {
+    bool from_start;
+    uint64_t after; /* the last row of the page before, unless from_start */
+    const char *after_pod;
+    uint32_t limit;
+};
+/* In the order of guilds, then pods. */
+enum status store_standbys(struct store *store, const struct standby_query *query,
+                           store_on_standby on_standby, void *ctx, struct err *err) MUST_CHECK;
+/* By rank; only those that are standbys. */
+enum status store_standbys_of(struct store *store, uint64_t guild_id, store_on_standby on_standby,
+                              void *ctx, struct err *err) MUST_CHECK;
+/* How many guilds each pod is a standby of; pods without any are left out. */
+enum status store_count_standbys(struct store *store, store_on_count on_count, void *ctx,
+                                 struct err *err) MUST_CHECK;
+struct history_query {
+    const uint64_t *guild_id; /* NULL: of all guilds */
+    uint64_t before;          /* ids below it; 0: from the newest */
+    uint32_t limit;
+};
+/* Newest first. */
+enum status store_history(struct store *store, const struct history_query *query,
+                          store_on_history on_history, void *ctx, struct err *err) MUST_CHECK;
 enum status store_last_move_id(struct store *store, uint64_t *ret_id, struct err *err) MUST_CHECK;
 
 struct store_counts {
@@ -92,12 +118,15 @@ enum status store_meta(struct store *store, const char *key, uint64_t *ret_value
 
 /* ---- writing; the leader only ---- */
 
-/* Rows as they shall be after the transaction. A guild, move or shard stands in a plan once. */
+/* Rows as they shall be after the transaction. A guild, a move, a shard, and a pod as a guild's
+ * standby stand in a plan once. */
 struct plan {
     struct guild_row *guilds;
     struct move_row *moves;
     struct shard_row *shards;
+    struct standby_row *standbys;
     size_t guild_count, guild_room, move_count, move_room, shard_count, shard_room;
+    size_t standby_count, standby_room;
 };
 enum { PLAN_GUILDS = 1000 }; /* commit when it has that many */
 void plan_release(struct plan *plan);
@@ -110,6 +139,9 @@ void plan_clear(struct plan *plan);
 void plan_guild(struct plan *plan, const struct guild_row *row);
 void plan_move(struct plan *plan, const struct move_row *row);
 void plan_shard(struct plan *plan, const struct shard_row *row);
+void plan_standby(struct plan *plan, const struct standby_row *row);
+bool plan_has_guild(const struct plan *plan, uint64_t guild_id);
+bool plan_has_move(const struct plan *plan, uint64_t move_id);
 bool plan_is_empty(const struct plan *plan);
 
 /* CONFLICT also when a guild's stored next_epoch is above the plan's: an epoch would be given
@@ -117,7 +149,8 @@ bool plan_is_empty(const struct plan *plan);
 enum status store_commit(struct store *store, const struct plan *plan, struct err *err) MUST_CHECK;
 
 /* Stores what the pod says and starts its lease. *row's status, incarnation, capacity, schema,
- * version are used; heard_ms and lease_until_ms are filled. DENIED: another incarnation of this pod
+ * version are used; heard_ms, lease_until_ms, lease_before_ms, drain_wished are filled, and status
+ * is draining when that is wished. DENIED: another incarnation of this pod
  * has a lease for *ret_left_ms more; nothing was changed. */
 enum status store_register(struct store *store, struct pod_row *row, int64_t lease_ms,
                            int64_t *ret_left_ms, struct err *err) MUST_CHECK;
@@ -137,9 +170,17 @@ enum status store_expire(struct store *store, int64_t grace_ms, store_on_pod on_
 /* Ends the pod's lease cleanly. NOT_FOUND: no such pod and incarnation. */
 enum status store_leave(struct store *store, const char *pod, uint64_t incarnation, struct err *err)
     MUST_CHECK;
-/* Forgets pods that have been offline for a day and own nothing. */
+/* Keeps an operator's wish over restarts. status: the pod's from now on, unless it is offline.
+ * NOT_FOUND: no such pod. */
+enum status store_wish_drain(struct store *store, const char *pod, bool drain,
+                             enum pod_status status, struct err *err) MUST_CHECK;
+/* Forgets pods that have been offline for a day, own nothing and are nobody's standby. */
 enum status store_forget(struct store *store, store_on_pod on_pod, void *ctx, struct err *err)
     MUST_CHECK;
+/* Deletes history and ended moves that are older than so many days, but looks at no more than limit
+ * rows of each. *ret_more: there may be more. */
+enum status store_prune(struct store *store, uint32_t days, uint32_t limit, bool *ret_more,
+                        struct err *err) MUST_CHECK;
 enum status store_set_meta(struct store *store, const char *key, uint64_t value, struct err *err)
     MUST_CHECK;
 /* Drops the shards from count on. */

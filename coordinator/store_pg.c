@@ -13,11 +13,15 @@
 #define NOW           "clock_timestamp()"
 #define MS(moment)    "CAST(floor(extract(epoch FROM " moment ") * 1000) AS bigint)"
 #define AFTER(at, ms) "(" at " + CAST(" ms " AS bigint) * interval '1 millisecond')"
+#define MOMENT(ms)    "to_timestamp(" ms " / 1000.0)"
 #define EACH          "json_array_elements(CAST($1 AS json)) AS b(value)"
 #define SHARED        " FOR SHARE"
 #define LOCK_SCHEMA   "SELECT pg_advisory_xact_lock(" SCHEMA_LOCK ")"
 #define BEGIN_WRITE   "BEGIN"
 #define TIMESTAMP     "timestamptz"
+
+#define ROW_NUMBERS(table)             "ALTER TABLE " table " ADD COLUMN rowid bigserial PRIMARY KEY"
+#define ROW_INDEX(name, table, column) "CREATE INDEX " name " ON " table " (" column ", rowid)"
 
 static const char *const statements[] = {
 #define SQL(name, text) text,

@@ -25,6 +25,7 @@ static void on_guild_row(void *ctx, const struct sql_row *row)
         .schema = (uint32_t)sql_int(row, 6),
         .assigned_ms = sql_int(row, 7),
         .heard_ms = sql_int(row, 8),
+        .unowned_ms = sql_int(row, 9),
     };
 
     text_copy(g.pod, sizeof(g.pod), sql_text(row, 1));
@@ -83,6 +84,8 @@ static void on_pod_row(void *ctx, const struct sql_row *row)
         .schema = (uint32_t)sql_int(row, 6),
         .heard_ms = sql_int(row, 8),
         .lease_until_ms = sql_int(row, 9),
+        .drain_wished = sql_int(row, 10),
+        .lease_before_ms = sql_int(row, 11),
     };
 
     text_copy(p.pod, sizeof(p.pod), sql_text(row, 0));
@@ -122,6 +125,7 @@ static void on_move_row(void *ctx, const struct sql_row *row)
     text_copy(m.target, sizeof(m.target), sql_text(row, 3));
     must(move_state_parse(sql_text(row, 6), &m.state));
     text_copy(m.error, sizeof(m.error), sql_text(row, 7));
+    text_copy(m.reason, sizeof(m.reason), sql_text(row, 11));
     sink->seen++;
     sink->on_move(sink->ctx, &m);
 }
@@ -179,6 +183,102 @@ static void on_number(void *ctx, const struct sql_row *row)
 enum status store_last_move_id(struct store *store, uint64_t *ret_id, struct err *err)
 {
     return store_select(store, SQL_LAST_MOVE_ID, NULL, on_number, ret_id, err);
+}
+
+/* ---- standbys ---- */
+
+struct standby_reader {
+    store_on_standby on_standby;
+    void *ctx;
+};
+
+static void on_standby_row(void *ctx, const struct sql_row *row)
+{
+    const struct standby_reader *reader = ctx;
+    struct standby_row s = { .guild_id = (uint64_t)sql_int(row, 0), .rank = (int)sql_int(row, 2) };
+
+    text_copy(s.pod, sizeof(s.pod), sql_text(row, 1));
+    reader->on_standby(reader->ctx, &s);
+}
+
+enum status store_standbys(struct store *store, const struct standby_query *query,
+                           store_on_standby on_standby, void *ctx, struct err *err)
+{
+    struct sql_args args = { 0 };
+
+    sql_args_int(&args, query->from_start);
+    sql_args_int(&args, (int64_t)query->after);
+    sql_args_text(&args, query->from_start ? "" : query->after_pod);
+    sql_args_int(&args, query->limit);
+    return store_select(store, SQL_STANDBYS, &args, on_standby_row,
+                        &(struct standby_reader){ on_standby, ctx }, err);
+}
+
+enum status store_standbys_of(struct store *store, uint64_t guild_id, store_on_standby on_standby,
+                              void *ctx, struct err *err)
+{
+    struct sql_args args = { 0 };
+
+    sql_args_int(&args, (int64_t)guild_id);
+    return store_select(store, SQL_STANDBYS_OF_GUILD, &args, on_standby_row,
+                        &(struct standby_reader){ on_standby, ctx }, err);
+}
+
+struct count_reader {
+    store_on_count on_count;
+    void *ctx;
+};
+
+static void on_count_row(void *ctx, const struct sql_row *row)
+{
+    const struct count_reader *reader = ctx;
+
+    reader->on_count(reader->ctx, sql_text(row, 0), (uint64_t)sql_int(row, 1));
+}
+
+enum status store_count_standbys(struct store *store, store_on_count on_count, void *ctx,
+                                 struct err *err)
+{
+    return store_select(store, SQL_COUNT_STANDBYS, NULL, on_count_row,
+                        &(struct count_reader){ on_count, ctx }, err);
+}
+
+/* ---- history ---- */
+
+struct history_reader {
+    store_on_history on_history;
+    void *ctx;
+};
+
+static void on_history_row(void *ctx, const struct sql_row *row)
+{
+    const struct history_reader *reader = ctx;
+    struct history_row h = {
+        .id = (uint64_t)sql_int(row, 0),
+        .at_ms = sql_int(row, 1),
+        .guild_id = (uint64_t)sql_int(row, 2),
+        .epoch = (uint64_t)sql_int(row, 4),
+        .move_id = (uint64_t)sql_int(row, 7),
+    };
+
+    text_copy(h.pod, sizeof(h.pod), sql_text(row, 3));
+    text_copy(h.what, sizeof(h.what), sql_text(row, 5));
+    text_copy(h.why, sizeof(h.why), sql_text(row, 6));
+    reader->on_history(reader->ctx, &h);
+}
+
+enum status store_history(struct store *store, const struct history_query *query,
+                          store_on_history on_history, void *ctx, struct err *err)
+{
+    struct sql_args args = { 0 };
+    bool from_newest = !query->before || query->before > INT64_MAX;
+
+    sql_args_int(&args, from_newest ? INT64_MAX : (int64_t)query->before);
+    sql_args_int(&args, query->limit);
+    if (query->guild_id)
+        sql_args_int(&args, (int64_t)*query->guild_id);
+    return store_select(store, query->guild_id ? SQL_HISTORY_OF_GUILD : SQL_HISTORY, &args,
+                        on_history_row, &(struct history_reader){ on_history, ctx }, err);
 }
 
 /* ---- shards ---- */

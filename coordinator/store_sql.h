@@ -17,6 +17,7 @@ enum sql_id {
 #define NOW             ""
 #define MS(moment)      ""
 #define AFTER(at, ms)   ""
+#define MOMENT(ms)      ""
 #define EACH            ""
 #define SHARED          ""
 #define LOCK_SCHEMA     ""
@@ -27,6 +28,7 @@ enum sql_id {
 #undef NOW
 #undef MS
 #undef AFTER
+#undef MOMENT
 #undef EACH
 #undef SHARED
 #undef LOCK_SCHEMA

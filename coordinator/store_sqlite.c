@@ -14,11 +14,16 @@
 #define NOW           "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS bigint)"
 #define MS(moment)    moment
 #define AFTER(at, ms) "(" at " + CAST(" ms " AS bigint))"
+#define MOMENT(ms)    ms
 #define EACH          "json_each($1) AS b"
 #define SHARED        ""
 #define LOCK_SCHEMA   "SELECT 1"
 #define BEGIN_WRITE   "BEGIN IMMEDIATE"
 #define TIMESTAMP     "bigint"
+
+/* Each table has a rowid, and each index ends with it. */
+#define ROW_NUMBERS(table)             "SELECT 1"
+#define ROW_INDEX(name, table, column) "CREATE INDEX " name " ON " table " (" column ")"
 
 static const char *const statements[] = {
 #define SQL(name, text) text,

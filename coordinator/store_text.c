@@ -18,11 +18,12 @@ json_t *text_of_guilds(const struct guild_row *rows, size_t count)
 
     for (size_t i = 0; i < count; i++) {
         const struct guild_row *r = &rows[i];
-        append(list, json_pack("{sI so sI sI ss sI sI ss}", "g", (json_int_t)r->guild_id, "p",
-                               text_or_null(r->pod), "e", (json_int_t)r->epoch, "n",
+        append(list, json_pack("{sI so sI sI ss sI sI sI ss ss sI}", "g", (json_int_t)r->guild_id,
+                               "p", text_or_null(r->pod), "e", (json_int_t)r->epoch, "n",
                                (json_int_t)r->next_epoch, "s", guild_state_text(r->state), "i",
-                               (json_int_t)r->incarnation, "v", (json_int_t)r->schema, "w",
-                               r->what ? r->what : ""));
+                               (json_int_t)r->incarnation, "v", (json_int_t)r->schema, "u",
+                               (json_int_t)r->unowned_ms, "w", r->what ? r->what : "", "y",
+                               r->why ? r->why : "", "m", (json_int_t)r->move_id));
     }
     return list;
 }
@@ -33,11 +34,11 @@ json_t *text_of_moves(const struct move_row *rows, size_t count)
 
     for (size_t i = 0; i < count; i++) {
         const struct move_row *r = &rows[i];
-        append(list,
-               json_pack("{sI sI ss ss sI sI ss ss sI}", "m", (json_int_t)r->id, "g",
-                         (json_int_t)r->guild_id, "f", r->source, "t", r->target, "e",
-                         (json_int_t)r->epoch, "u", (json_int_t)r->unseal_epoch, "s",
-                         move_state_text(r->state), "x", r->error, "z", (json_int_t)r->pause_us));
+        append(list, json_pack("{sI sI ss ss sI sI ss ss ss sI}", "m", (json_int_t)r->id, "g",
+                               (json_int_t)r->guild_id, "f", r->source, "t", r->target, "e",
+                               (json_int_t)r->epoch, "u", (json_int_t)r->unseal_epoch, "s",
+                               move_state_text(r->state), "x", r->error, "y", r->reason, "z",
+                               (json_int_t)r->pause_us));
     }
     return list;
 }
@@ -49,6 +50,16 @@ json_t *text_of_shards(const struct shard_row *rows, size_t count)
     for (size_t i = 0; i < count; i++)
         append(list, json_pack("{sI so}", "h", (json_int_t)rows[i].shard, "p",
                                text_or_null(rows[i].pod)));
+    return list;
+}
+
+json_t *text_of_standbys(const struct standby_row *rows, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        append(list, json_pack("{sI ss sI}", "g", (json_int_t)rows[i].guild_id, "p", rows[i].pod,
+                               "r", (json_int_t)rows[i].rank));
     return list;
 }
 

@@ -14,6 +14,7 @@
 json_t *text_of_guilds(const struct guild_row *rows, size_t count);
 json_t *text_of_moves(const struct move_row *rows, size_t count);
 json_t *text_of_shards(const struct shard_row *rows, size_t count);
+json_t *text_of_standbys(const struct standby_row *rows, size_t count);
 json_t *text_of_pods(const struct pod_row *rows, size_t count);
 
 enum status store_select(struct store *store, enum sql_id id, const struct sql_args *args,

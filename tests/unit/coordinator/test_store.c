@@ -1,194 +1,7 @@
 /* needs: postgres
  *
  * Every test runs on SQLite and on a real PostgreSQL. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/pg.h"
-#include "coordinator/store.h"
-
-#define OK(call) assert_int_equal((call), STATUS_OK)
-
-static char dir[] = "/tmp/guildbus-store.XXXXXX";
-static int databases;
-
-struct world {
-    struct store *store;
-    const char *url; /* NULL: SQLite */
-    char text[512];  /* the URL's */
-    char data_dir[128];
-};
-
-/* Beside the one that DATABASE_URL names, which is not touched. */
-static void make_database(struct world *w)
-{
-    const char *url = getenv("DATABASE_URL");
-    CLEANUP(pg_free) struct pg *pg = pg_new(url);
-    char sql[128];
-
-    (void)snprintf(sql, sizeof(sql), "CREATE DATABASE store_%d_%d", (int)getpid(), databases);
-    OK(pg_script(pg, sql, NULL));
-    (void)snprintf(w->text, sizeof(w->text), "%.*s/store_%d_%d", (int)(strrchr(url, '/') - url),
-                   url, (int)getpid(), databases);
-    w->url = w->text;
-}
-
-static void drop_database(void)
-{
-    CLEANUP(pg_free) struct pg *pg = pg_new(getenv("DATABASE_URL"));
-    char sql[128];
-
-    (void)snprintf(sql, sizeof(sql), "DROP DATABASE store_%d_%d", (int)getpid(), databases);
-    OK(pg_script(pg, sql, NULL));
-}
-
-/* A database of its own for each test. */
-static void open_world(struct world *w, bool postgres)
-{
-    struct err err = { 0 };
-
-    *w = (struct world){ 0 };
-    (void)snprintf(w->data_dir, sizeof(w->data_dir), "%s/%d", dir, ++databases);
-    if (postgres)
-        make_database(w);
-    if (store_open(w->url, w->data_dir, &w->store, &err) != STATUS_OK)
-        fail_msg("store_open: %s", err.text);
-}
-
-static void lead(struct store *store)
-{
-    struct err err = { 0 };
-    bool leads = false;
-
-    OK(store_lead(store, &leads, &err));
-    assert_true(leads);
-}
-
-static int run_on(bool postgres, void (*test)(struct world *w))
-{
-    struct world w;
-
-    if (postgres && !getenv("DATABASE_URL"))
-        return 1;
-    open_world(&w, postgres);
-    lead(w.store);
-    test(&w);
-    store_free(w.store);
-    if (w.url)
-        drop_database();
-    return 0;
-}
-
-#define TEST_ON_BOTH(name)                                                                         \
-    static void name(struct world *w);                                                             \
-    static void name##_sqlite(void **state UNUSED)                                                 \
-    {                                                                                              \
-        (void)run_on(false, name);                                                                 \
-    }                                                                                              \
-    static void name##_postgresql(void **state UNUSED)                                             \
-    {                                                                                              \
-        if (run_on(true, name))                                                                    \
-            skip();                                                                                \
-    }                                                                                              \
-    static void name(struct world *w)
-
-static struct guild_row guild(uint64_t id, const char *pod, uint64_t epoch, enum guild_state state)
-{
-    struct guild_row row = { .guild_id = id,
-                             .epoch = epoch,
-                             .next_epoch = epoch + 1,
-                             .incarnation = 7,
-                             .state = state,
-                             .what = "new" };
-
-    text_copy(row.pod, sizeof(row.pod), pod);
-    return row;
-}
-
-static struct pod_row pod(const char *id, uint64_t incarnation)
-{
-    struct pod_row row = {
-        .status = POD_ACTIVE, .incarnation = incarnation, .capacity = 100, .schema = 3
-    };
-
-    text_copy(row.pod, sizeof(row.pod), id);
-    text_copy(row.version, sizeof(row.version), "1.2.3");
-    return row;
-}
-
-static struct move_row move(uint64_t id, uint64_t guild_id, enum move_state state)
-{
-    struct move_row row = { .id = id, .guild_id = guild_id, .state = state };
-
-    text_copy(row.source, sizeof(row.source), "a");
-    text_copy(row.target, sizeof(row.target), "b");
-    return row;
-}
-
-static enum status commit_guild(struct store *store, const struct guild_row *row)
-{
-    CLEANUP(plan_release) struct plan plan = { 0 };
-
-    plan_guild(&plan, row);
-    return store_commit(store, &plan, NULL);
-}
-
-static enum status commit_move(struct store *store, const struct move_row *row)
-{
-    CLEANUP(plan_release) struct plan plan = { 0 };
-
-    plan_move(&plan, row);
-    return store_commit(store, &plan, NULL);
-}
-
-struct counted {
-    size_t rows;
-    char last_pod[POD_ID_SIZE];
-    uint64_t last_id;
-    struct pod_row pod;
-};
-
-static void count_guild(void *ctx, const struct guild_row *row)
-{
-    struct counted *n = ctx;
-
-    n->rows++;
-    n->last_id = row->guild_id;
-}
-
-static void count_pod(void *ctx, const struct pod_row *row)
-{
-    struct counted *n = ctx;
-
-    n->rows++;
-    n->pod = *row;
-    text_copy(n->last_pod, sizeof(n->last_pod), row->pod);
-}
-
-static void count_move(void *ctx, const struct move_row *row)
-{
-    struct counted *n = ctx;
-
-    n->rows++;
-    n->last_id = row->id;
-}
-
-static void count_shard(void *ctx, const struct shard_row *row)
-{
-    struct counted *n = ctx;
-
-    n->rows++;
-    text_copy(n->last_pod, sizeof(n->last_pod), row->pod);
-}
+#include "store_world.h"
 
 /* ---- tests ---- */
 
@@ -199,6 +12,7 @@ TEST_ON_BOTH(test_a_guild_reads_back_as_it_was_planned)
 
     row.incarnation = UINT64_MAX;
     row.schema = 4;
+    row.unowned_ms = INT64_C(1763893560123);
     OK(commit_guild(w->store, &row));
     OK(store_guild(w->store, row.guild_id, &got, NULL));
     assert_string_equal(got.pod, "gw-1");
@@ -207,6 +21,7 @@ TEST_ON_BOTH(test_a_guild_reads_back_as_it_was_planned)
     assert_true(got.incarnation == UINT64_MAX);
     assert_int_equal(got.state, GUILD_MOVING);
     assert_int_equal(got.schema, 4);
+    assert_int_equal(got.unowned_ms, INT64_C(1763893560123));
     OK(store_now(w->store, &now_ms, NULL));
     assert_in_range(got.assigned_ms, now_ms - 60000, now_ms);
     assert_int_equal(store_guild(w->store, 1, &got, NULL), STATUS_NOT_FOUND);
@@ -220,6 +35,7 @@ TEST_ON_BOTH(test_an_unassigned_guild_has_no_pod)
     OK(store_guild(w->store, 9, &got, NULL));
     assert_string_equal(got.pod, "");
     assert_int_equal(got.state, GUILD_UNASSIGNED);
+    assert_int_equal(got.unowned_ms, 0);
 }
 
 TEST_ON_BOTH(test_an_epoch_is_never_given_twice)
@@ -485,6 +301,7 @@ TEST_ON_BOTH(test_a_leader_that_was_replaced_cannot_write)
     struct guild_row row = guild(1, "a", 1, GUILD_CLAIMING);
     int64_t left_ms, wait_ms;
     struct pod_row p = pod("a", 1);
+    bool more;
 
     OK(store_open(w->url, w->data_dir, &second, NULL));
     store_unlock_for_test(w->store);
@@ -493,6 +310,8 @@ TEST_ON_BOTH(test_a_leader_that_was_replaced_cannot_write)
     assert_int_equal(store_register(w->store, &p, 1000, &left_ms, NULL), STATUS_CONFLICT);
     assert_int_equal(store_identify(w->store, 0, 1000, &wait_ms, NULL), STATUS_CONFLICT);
     assert_int_equal(store_set_meta(w->store, "shard_count", 3, NULL), STATUS_CONFLICT);
+    assert_int_equal(store_wish_drain(w->store, "a", true, POD_DRAINING, NULL), STATUS_CONFLICT);
+    assert_int_equal(store_prune(w->store, 1, 10, &more, NULL), STATUS_CONFLICT);
     OK(commit_guild(second, &row));
     store_free(second);
 }
@@ -508,26 +327,6 @@ TEST_ON_BOTH(test_what_was_stored_is_there_after_opening_again)
     assert_int_equal(got.epoch, 8);
     lead(w->store);
 }
-
-static int remove_dir(void **state UNUSED)
-{
-    char path[256];
-
-    for (int i = 1; i <= databases; i++) {
-        static const char *const names[] = { "coordinator.sqlite3", "coordinator.sqlite3-wal",
-                                             "coordinator.sqlite3-shm",
-                                             "coordinator.sqlite3.lock" };
-        for (size_t n = 0; n < ARRAY_LEN(names); n++) {
-            (void)snprintf(path, sizeof(path), "%s/%d/%s", dir, i, names[n]);
-            (void)unlink(path);
-        }
-        (void)snprintf(path, sizeof(path), "%s/%d", dir, i);
-        (void)rmdir(path);
-    }
-    return rmdir(dir);
-}
-
-#define ON_BOTH(name) cmocka_unit_test(name##_sqlite), cmocka_unit_test(name##_postgresql)
 
 int main(void)
 {
