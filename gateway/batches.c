@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -44,7 +45,7 @@ struct batch *guild_batch(struct guild *g, enum batch_kind kind)
 {
     struct batch *b = g->last;
     bool open = b && b->kind == BATCH_CHANGE && kind == BATCH_CHANGE &&
-                !(b == g->first && g->in_flight) && b->rows.size < BATCH_BYTES;
+                !(b == g->first && g->in_flight) && !b->in_view && b->rows.size < BATCH_BYTES;
 
     owner_touch(g);
     if (open)
@@ -123,9 +124,9 @@ void guild_drop_batches(struct guild *g)
 
 static void encode_record(struct guild *g, const struct batch *b, struct bytes *record)
 {
-    enum { ENVELOPE_RECORD = 7, CLAIM = 10, CHANGE = 11, SEAL = 12 };
+    enum { ENVELOPE_RECORD = 7, CLAIM = 10, CHANGE = 11, SEAL = 12, SNAPSHOT = 16 };
     const struct owner_config *c = &g->owner->config;
-    CLEANUP(bytes_release) struct bytes inner = { 0 }, claim = { 0 };
+    CLEANUP(bytes_release) struct bytes inner = { 0 }, kind = { 0 };
 
     encode_varint(&inner, 1, g->id);
     encode_varint(&inner, 2, b->epoch);
@@ -137,17 +138,22 @@ static void encode_record(struct guild *g, const struct batch *b, struct bytes *
     encode_varint(&inner, 8, b->events_applied);
     encode_text(&inner, 13, b->source.session);
     encode_varint(&inner, 14, b->source.seq);
+    encode_varint(&inner, 15, g->snapshot.idx);
     switch (b->kind) {
     case BATCH_CHANGE:
         encode_block(&inner, CHANGE, b->rows.data, b->rows.size);
         break;
     case BATCH_CLAIM:
-        encode_varint(&claim, 1, b->claim_reason);
-        encode_block(&inner, CLAIM, claim.data, claim.size);
+        encode_varint(&kind, 1, b->claim_reason);
+        encode_block(&inner, CLAIM, kind.data, kind.size);
         break;
     case BATCH_SEAL:
-        encode_text(&claim, 1, g->move.peer);
-        encode_block(&inner, SEAL, claim.data, claim.size);
+        encode_text(&kind, 1, g->move.peer);
+        encode_block(&inner, SEAL, kind.data, kind.size);
+        break;
+    case BATCH_SNAPSHOT:
+        guild_snapshot_encode(g, &kind);
+        encode_block(&inner, SNAPSHOT, kind.data, kind.size);
         break;
     }
     bytes_clear(record);
@@ -181,14 +187,20 @@ static void confirm(struct guild *g, uint64_t seq)
     g->in_flight = false;
     metric_add(&confirmed_records, 1);
     owner_touch(g);
+    FAILPOINT("owner_3_confirmed");
+    g->snapshot.log_bytes += b->size;
+    guild_snapshot_note(g, b);
     for (const struct gate *gate = b->gates; gate; gate = gate->next)
         open_gate(g, gate);
     if (b->kind == BATCH_CLAIM)
         guild_on_claimed(g, b);
     else if (b->kind == BATCH_SEAL)
         guild_on_sealed(g);
+    else if (b->kind == BATCH_SNAPSHOT)
+        guild_snapshot_confirmed(g, b->idx);
     else if (!g->first)
         guild_try_seal(g);
+    FAILPOINT("owner_3_answered");
     batch_free(b);
     if (g->catching_up && !guild_is_backlogged(g))
         guild_catch_up(g); /* it paused while the log was behind */
@@ -282,27 +294,52 @@ static void on_append(void *ctx, uint64_t serial, enum status status, const stru
     resolve(g);
 }
 
+/* Where tests end the process: right before and right after an append leaves. */
+static void hit_failpoint(const struct batch *b UNUSED, bool before UNUSED)
+{
+#if GUILDBUS_FAILPOINTS
+    if (b->kind == BATCH_SEAL)
+        before ? FAILPOINT("source_5_seal_before") : FAILPOINT("source_5_seal_sent");
+    else if (b->kind == BATCH_SNAPSHOT && !before)
+        FAILPOINT("snapshot_sent");
+    else if (b->kind == BATCH_CHANGE)
+        before ? FAILPOINT("owner_3_committed") : FAILPOINT("owner_3_published");
+    else if (b->kind == BATCH_CLAIM && b->claim_reason == CLAIM_UNSEAL)
+        before ? FAILPOINT("source_9_unseal_before") : FAILPOINT("source_9_unseal_sent");
+    else if (b->kind == BATCH_CLAIM && b->claim_reason == CLAIM_HANDOFF && !before)
+        FAILPOINT("target_6_claim_sent");
+    else if (b->kind == BATCH_CLAIM && !before)
+        FAILPOINT("failover_f_claim_sent");
+#endif
+}
+
 static void send_first(struct guild *g)
 {
     struct batch *b = g->first;
     const struct subject subject = subject_log(g->id);
     char id[64], expected[32];
 
+    if (b->kind == BATCH_SNAPSHOT && !guild_snapshot_fits(g))
+        b->kind = BATCH_CHANGE; /* an empty one, which harms nobody */
     b->idx = g->pos.idx + 1;
     (void)snprintf(id, sizeof(id), "%" PRIu64 ":%" PRIu64, g->id, b->idx);
     (void)snprintf(expected, sizeof(expected), "%" PRIu64, g->pos.log_seq);
     const struct bus_header headers[] = {
         { "Nats-Msg-Id", id },
         { "Nats-Expected-Last-Subject-Sequence", expected },
+        { "Nats-Rollup", "sub" },
     };
     encode_record(g, b, &g->owner->scratch);
-    const struct bus_out out = { subject.text,           NULL,    g->owner->scratch.data,
-                                 g->owner->scratch.size, headers, 2 };
+    b->size = g->owner->scratch.size;
+    const struct bus_out out = { subject.text, NULL,    g->owner->scratch.data,
+                                 b->size,      headers, b->kind == BATCH_SNAPSHOT ? 3 : 2 };
+    hit_failpoint(b, true);
     g->in_flight = true;
     g->append_serial = owner_ask_new(g);
     bus_request(g->owner->bus, &out,
                 &(struct bus_waiter){ g->owner->box, on_append, g->owner, g->append_serial,
                                       APPEND_TIMEOUT_MS });
+    hit_failpoint(b, false);
 }
 
 void guild_pump(struct guild *g)

@@ -19,6 +19,11 @@ void encode_fixed64(struct bytes *b, uint32_t field, uint64_t value);
 void encode_block(struct bytes *b, uint32_t field, const void *data, size_t size);
 /* As encode_block, but left out when empty. */
 void encode_text(struct bytes *b, uint32_t field, const char *text);
+/* Numbers one after the other in one block; left out when there are none. */
+void encode_packed(struct bytes *b, uint32_t field, const uint64_t *values, size_t count);
 uint64_t encode_zigzag(int64_t value);
+
+/* Size of the length-delimited field that stands at data, with its tag; 0: none does. */
+size_t encoded_field_size(const unsigned char *data, size_t size);
 
 #endif

@@ -62,14 +62,47 @@ static void on_fetched(void *ctx, uint64_t serial, enum status status, const str
         guild_catch_up(g);
     } else if (status == STATUS_NOT_FOUND && g->feed_head <= g->event_seq) {
         g->catching_up = false;
+        g->fetched_singly = 0;
     } else {
         owner_wake_in(g, FETCH_AGAIN_MS); /* guild_on_time goes on */
     }
 }
 
+bool guild_on_event_read(struct guild *g, const struct bus_in *in, uint64_t seq)
+{
+    if (g->state != GUILD_SERVING || !g->catching_up)
+        return false;
+    if (seq > g->event_seq)
+        apply(g, in->data, in->size, seq);
+    return g->state == GUILD_SERVING;
+}
+
+void guild_on_event_batch_read(struct guild *g)
+{
+    if (guild_is_backlogged(g)) /* goes on when the log has taken some */
+        g->fetching = false;
+    else
+        guild_reader_more(g);
+}
+
+void guild_on_event_read_end(struct guild *g, enum status status UNUSED)
+{
+    g->fetched_singly = 0;
+    if (g->catching_up)
+        guild_catch_up(g);
+}
+
 static void fetch(struct guild *g)
 {
     g->fetching = true;
+    if (g->reader) {
+        guild_reader_more(g);
+        return;
+    }
+    if (++g->fetched_singly > READ_SINGLY) {
+        guild_reader_open(g, READER_OF_EVENTS, g->event_seq + 1);
+        return;
+    }
     js_get_next(g->owner->bus, STREAM_EVENTS, subject_event(g->id).text, g->event_seq + 1,
                 &(struct bus_waiter){ g->owner->box, on_fetched, g->owner, owner_ask_new(g),
                                       JS_TIMEOUT_MS });
@@ -117,5 +150,6 @@ void guild_feed_start(struct guild *g)
 void guild_feed_stop(struct guild *g)
 {
     bus_unsubscribe(&g->feed);
+    guild_reader_close(g);
     g->catching_up = false;
 }

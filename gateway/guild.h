@@ -2,7 +2,7 @@
  * of the owner's thread.
  *
  *      (nothing) ──Own──▶ LOADING ──▶ CLAIMING ──▶ SERVING ──▶ SEALING ──▶ SEALED ──▶ GONE ──▶ (nothing)
- *      (nothing) ─Warm──▶ LOADING ──▶ WARM ──▶ TAKING ──(sealed)──▶ CLAIMING
+ *      (nothing) ─Warm──▶ LOADING ◀─▶ WARM ──▶ TAKING ──(sealed)──▶ CLAIMING
  *      un-seal:  SEALED ──▶ CLAIMING            another pod's Claim (fenced): any ──▶ GONE
  *
  * A unit's rows go into the guild's newest batch. A batch becomes one record of the guild's log;
@@ -59,13 +59,15 @@ enum claim_reason {
     CLAIM_FIXED = 5
 };
 
-enum batch_kind { BATCH_CHANGE, BATCH_CLAIM, BATCH_SEAL };
+enum batch_kind { BATCH_CHANGE, BATCH_CLAIM, BATCH_SEAL, BATCH_SNAPSHOT };
 struct batch {
     struct batch *next;
     enum batch_kind kind;
     uint64_t epoch, idx; /* idx is given when it is first sent */
     uint32_t claim_reason;
+    bool in_view; /* its rows are in the snapshot that is being written; takes no more units */
     struct bytes rows;
+    size_t size;                        /* of its record */
     uint64_t event_seq, events_applied; /* after this batch */
     struct event_source source;
     struct gate *gates, **gates_end;
@@ -107,6 +109,16 @@ struct handoff {
     int64_t unseal_at_ms;
 };
 
+/* The log's last snapshot, and the one that is being written. */
+struct guild_snapshot {
+    uint64_t idx, bytes; /* of the last one; bytes 0: not known */
+    uint64_t log_bytes;  /* of the records since, as far as this pod saw them */
+    int64_t not_before_ms;
+    bool on;                  /* one is being written */
+    struct snapshot_job *job; /* ours, while the snapshotter does not have it */
+    struct bytes tail;        /* rows confirmed since its view */
+};
+
 struct guild {
     struct owner *owner;
     uint64_t id, generation;
@@ -124,11 +136,19 @@ struct guild {
     bool in_flight;         /* first has been sent */
     uint64_t append_serial; /* of the request in flight */
 
+    struct guild_snapshot snapshot;
+    struct restore *restore; /* LOADING: from a snapshot */
+    bool wiping;             /* LOADING: local rows are being removed */
+    bool standby;            /* follows the log until it is told otherwise */
+
     uint64_t claim_epoch; /* LOADING: claim this afterwards; 0: stay warm */
     uint32_t claim_reason;
     int64_t forget_at_ms; /* read ahead of an order: when to give up; 0: not so */
     bool reading;         /* a read of the log is in flight */
-    uint64_t tail_head;   /* highest log sequence heard of */
+    uint32_t read_singly,
+        fetched_singly;    /* messages of the log, of the events, one after the other */
+    struct reader *reader; /* NULL: not by the batch */
+    uint64_t tail_head;    /* highest log sequence heard of */
 
     bool catching_up;   /* reads events from the stream */
     bool fetching;      /* a read of the stream is in flight */
@@ -158,6 +178,7 @@ struct owner {
     bool started;
     struct bus *bus;
     struct store *store;
+    struct snapshotter *snapshotter; /* NULL: no snapshots */
     struct mailbox *box;
     struct idmap *guilds, *asks;
     uint64_t last_serial, last_generation;
@@ -212,6 +233,14 @@ bool guild_is_backlogged(const struct guild *g);
 /* ---- load.c: reading the log ---- */
 /* Reads from the position on; afterwards guild_on_loaded. */
 void guild_load(struct guild *g);
+/* So many one by one, then by the batch. */
+enum { READ_SINGLY = 24 };
+/* What guild_on_read and its like do for the log, and for events (feed.c). */
+bool guild_on_log_read(struct guild *g, const struct bus_in *in, uint64_t seq);
+void guild_on_log_read_end(struct guild *g, enum status status);
+bool guild_on_event_read(struct guild *g, const struct bus_in *in, uint64_t seq);
+void guild_on_event_batch_read(struct guild *g);
+void guild_on_event_read_end(struct guild *g, enum status status);
 /* A message of the log. false: it is no record of this guild, and the position has passed it: only
  * the owner may write there, but what another wrote must not stop the guild. */
 bool guild_read_record(struct guild *g, const void *data, size_t size, uint64_t seq,
@@ -219,8 +248,42 @@ bool guild_read_record(struct guild *g, const void *data, size_t size, uint64_t 
 /* One more read, in the state it is in. */
 void guild_read_on(struct guild *g);
 void guild_tail_start(struct guild *g);
+/* The rows are those of this record now. */
+void guild_advance(struct guild *g, const Guildbus__V1__LogRecord *record, uint64_t seq);
 /* Applies one record; false: it does not fit, the guild was dropped. */
 bool guild_follow(struct guild *g, const Guildbus__V1__LogRecord *record, uint64_t seq);
+
+/* ---- reader.c: long stretches by the batch ---- */
+enum reader_of { READER_OF_LOG, READER_OF_EVENTS };
+/* The messages come to guild_on_log_read or guild_on_event_read, which return false when they want no
+ * more; …_read_end when there are none left, or it did not work: then read on one by one, which says
+ * so for sure. */
+void guild_reader_open(struct guild *g, enum reader_of of, uint64_t from_seq);
+void guild_reader_more(struct guild *g);
+void guild_reader_close(struct guild *g);
+void guild_reader_on_time(struct guild *g, int64_t now_ms);
+
+/* ---- restore.c: rows from a snapshot ---- */
+/* data is a Snapshot record beyond our position. Goes on with guild_read_on. */
+void guild_restore(struct guild *g, const void *data, size_t size, uint64_t seq);
+void guild_restore_step(struct guild *g);
+void guild_restore_drop(struct guild *g);
+/* The local rows are of no use: they go, in steps. */
+void guild_wipe(struct guild *g);
+/* true: all are gone. Else it comes again, or the guild was dropped. */
+bool guild_wipe_step(struct guild *g);
+
+/* ---- snapshot.c: rows to a snapshot ---- */
+/* Right after a commit, before the next unit. */
+void guild_snapshot_consider(struct guild *g);
+/* The batch is in the log. */
+void guild_snapshot_note(struct guild *g, const struct batch *b);
+/* The record can be written now; false: it is too large yet. */
+bool guild_snapshot_fits(struct guild *g);
+/* Appends the fields of guildbus.proto's Snapshot. */
+void guild_snapshot_encode(const struct guild *g, struct bytes *snapshot);
+void guild_snapshot_confirmed(struct guild *g, uint64_t idx);
+void guild_snapshot_drop(struct guild *g);
 
 /* ---- feed.c: events ---- */
 void guild_feed_start(struct guild *g);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
@@ -55,6 +56,9 @@ void guild_leave(struct guild *g, const char *peer)
     if (g->first && store_position_put(g->owner->store, g->id, &g->pos, &err) != STATUS_OK)
         log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
     guild_drop_batches(g);
+    guild_snapshot_drop(g);
+    guild_restore_drop(g);
+    g->wiping = false;
     guild_withdraw_actions(g);
     guild_feed_stop(g);
     bus_unsubscribe(&g->tail);
@@ -71,6 +75,18 @@ void guild_leave(struct guild *g, const char *peer)
     owner_wake_in(g, *g->move.peer ? FORWARD_MS : 0);
 }
 
+/* Begins to follow the log from where its rows are. */
+static void follow(struct guild *g)
+{
+    g->claim_epoch = 0;
+    g->move.peer[0] = '\0';
+    g->tail_head = 0;
+    g->pos = (struct guild_position){ 0 }; /* what the disk says */
+    guild_requests_stop(g, false);
+    guild_tail_start(g);
+    guild_load(g);
+}
+
 /* Rows go in small steps; the position says so, also to the next process. */
 static void forget(struct guild *g)
 {
@@ -79,9 +95,10 @@ static void forget(struct guild *g)
     uint64_t id = g->id;
     struct err err = { 0 };
 
+    FAILPOINT("source_8_rows_left");
     owner_guild_free(g);
     p.deleting = true;
-    if (p.idx && store_position_put(o->store, id, &p, &err) != STATUS_OK)
+    if ((p.idx || p.dirty) && store_position_put(o->store, id, &p, &err) != STATUS_OK)
         log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", id, LOG_QUOTE(err.text));
 }
 
@@ -90,12 +107,16 @@ static void on_gone_time(struct guild *g, int64_t now_ms)
     int64_t gone_ms = now_ms - g->left_at_ms;
 
     if (!*g->move.peer || gone_ms >= FORGET_MS) {
-        forget(g);
+        if (g->standby)
+            follow(g);
+        else
+            forget(g);
         return;
     }
     if (gone_ms >= FORWARD_MS && !g->drained) {
         g->drained = true;
         guild_requests_stop(g, true);
+        FAILPOINT("source_8_drained");
         owner_wake_in(g, FORGET_MS - gone_ms);
     }
 }
@@ -150,6 +171,7 @@ static void on_handed_over(struct guild *g)
         return; /* the tail was faster than the source's answer, which has its part of the figure */
     measure(g);
     report_claimed(g);
+    FAILPOINT("target_7_reported");
 }
 
 void guild_on_claimed(struct guild *g, const struct batch *b)
@@ -159,6 +181,11 @@ void guild_on_claimed(struct guild *g, const struct batch *b)
         bus_unsubscribe(&g->tail);
         g->move.wanted = g->hold_actions = false;
         g->pause_us = 0;
+        g->standby = false;
+        if (b->claim_reason == CLAIM_HANDOFF)
+            FAILPOINT("target_6_claimed");
+        else
+            FAILPOINT("failover_f_claimed");
         if (b->claim_reason == CLAIM_UNSEAL)
             metric_add(&unsealed, 1);
         guild_start_all_actions(g); /* before new units: their actions wait for the log */
@@ -184,9 +211,11 @@ void guild_on_loaded(struct guild *g)
     }
     if (!g->claim_epoch) {
         owner_set_state(g, GUILD_WARM);
-        if (g->move.move_id)
+        if (g->move.move_id) {
+            FAILPOINT("target_2_warm");
             report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
-        else
+        }
+        if (!g->move.move_id && !g->standby)
             owner_wake_in(g, g->forget_at_ms - clock_now_ms());
         return;
     }
@@ -202,6 +231,19 @@ void guild_on_loaded(struct guild *g)
     guild_claim(g, g->claim_epoch, g->claim_reason);
 }
 
+/* The move came to nothing: a standby goes on following. */
+static void end_move(struct guild *g, const char *owner)
+{
+    if (!g->standby) {
+        guild_leave(g, owner);
+        return;
+    }
+    g->move.move_id = 0;
+    owner_set_state(g, g->state == GUILD_LOADING ? GUILD_LOADING : GUILD_WARM);
+    guild_requests_stop(g, false);
+    guild_drop_held(g);
+}
+
 void guild_on_record(struct guild *g, const Guildbus__V1__LogRecord *r)
 {
     if (g->state != GUILD_TAKING)
@@ -209,11 +251,12 @@ void guild_on_record(struct guild *g, const Guildbus__V1__LogRecord *r)
     if (r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SEAL) {
         if (!g->move.sealed_seen_us)
             g->move.sealed_seen_us = clock_now_us();
+        FAILPOINT("target_6_seal_seen");
         guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
     } else if (r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM) {
         report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_UNSEALED,
                     "the source has taken the guild back");
-        guild_leave(g, r->pod);
+        end_move(g, r->pod);
     }
 }
 
@@ -253,6 +296,7 @@ void guild_try_seal(struct guild *g)
 void guild_on_sealed(struct guild *g)
 {
     owner_set_state(g, GUILD_SEALED);
+    FAILPOINT("source_5_sealed");
     answer_yield(g, STATUS_OK, "");
     g->move.unseal_at_ms = clock_now_ms() + g->owner->config.unseal_ms;
     owner_wake_in(g, g->owner->config.unseal_ms);
@@ -264,6 +308,7 @@ static void on_yield(struct guild *g, const Guildbus__V1__Yield *y, const struct
 {
     struct handoff *m = &g->move;
 
+    FAILPOINT("source_5_yield_got");
     free(m->yield_reply_to);
     m->yield_reply_to = in->reply ? xstrdup(in->reply) : NULL;
     m->yield_json = json;
@@ -322,6 +367,7 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
         guild_drop_held(g);
         return;
     }
+    FAILPOINT("target_5_yielded");
     if (!g->move.sealed_seen_us)
         g->move.sealed_seen_us = clock_now_us();
     guild_requests_start(g);
@@ -338,10 +384,12 @@ static void send_yield(struct guild *g)
     g->move.yield_sent_us = clock_now_us();
     g->move.source_us = 0;
     report_yield(g, YIELD_TIMEOUT_MS, on_yielded, owner_ask_new(g));
+    FAILPOINT("target_5_yield_sent");
 }
 
 static enum status on_take(struct guild *g, const Guildbus__V1__Take *t, struct err *err)
 {
+    FAILPOINT("target_4_take_got");
     if (!g)
         return err_set(err, STATUS_NOT_FOUND, "this pod has no warm copy of the guild");
     if (g->state == GUILD_SERVING && g->epoch == t->epoch) {
@@ -380,6 +428,7 @@ static struct guild *begin_anew(struct owner *o, struct guild *g, uint64_t guild
 static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__Own *own,
                           struct err *err)
 {
+    FAILPOINT("failover_f_own_got");
     bool serving =
         g && (g->state == GUILD_SERVING || g->state == GUILD_CLAIMING || g->state == GUILD_SEALING);
 
@@ -414,37 +463,46 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
     return STATUS_OK;
 }
 
+static bool only_follows(const struct guild *g)
+{
+    return g->state == GUILD_WARM || (g->state == GUILD_LOADING && !g->claim_epoch);
+}
+
 static enum status on_warm(struct owner *o, struct guild *g, const Guildbus__V1__Warm *w,
                            struct err *err)
 {
-    if (g && g->state == GUILD_WARM) {
-        g->move.move_id = w->move_id;
-        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
-        return STATUS_OK;
-    }
-    if (g && g->state == GUILD_LOADING && !g->claim_epoch) {
-        g->move.move_id = w->move_id;
-        return STATUS_OK;
-    }
-    if (g && g->state != GUILD_GONE)
+    FAILPOINT("target_1_warm_got");
+    if (g && g->state != GUILD_GONE && !only_follows(g))
         return err_set(err, STATUS_CONFLICT, "the guild is %s here", guild_state_name(g->state));
-    g = begin_anew(o, g, w->guild_id);
-    guild_requests_stop(g, false);
-    g->move.move_id = w->move_id;
-    (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", w->source);
-    g->claim_epoch = 0;
-    guild_tail_start(g);
-    guild_load(g);
+    if (g && g->state == GUILD_GONE && w->standby) {
+        g->standby = true; /* once it has nothing more to forward */
+        return STATUS_OK;
+    }
+    bool is_new = !g || g->state == GUILD_GONE;
+    if (is_new)
+        g = begin_anew(o, g, w->guild_id);
+    if (w->standby)
+        g->standby = true;
+    else
+        g->move.move_id = w->move_id;
+    if (is_new) {
+        follow(g);
+        (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", w->source);
+    } else if (g->state == GUILD_WARM && !w->standby) {
+        report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
+    }
     return STATUS_OK;
 }
 
 static enum status on_drop(struct guild *g, const Guildbus__V1__Drop *d)
 {
-    bool idle = g && (g->state == GUILD_WARM || g->state == GUILD_TAKING ||
-                      (g->state == GUILD_LOADING && !g->claim_epoch));
-
+    if (!g)
+        return STATUS_OK;
+    if (!d->move_id)
+        g->standby = false;
+    bool idle = g->state == GUILD_TAKING || only_follows(g);
     if (idle && g->move.move_id == d->move_id)
-        guild_leave(g, g->move.peer);
+        end_move(g, g->move.peer);
     return STATUS_OK;
 }
 
@@ -453,6 +511,7 @@ static enum status on_released(struct guild *g, const Guildbus__V1__Released *r)
     if (g && g->state == GUILD_SEALED && g->move.move_id == r->move_id) {
         char peer[65];
         (void)snprintf(peer, sizeof(peer), "%s", g->move.peer);
+        FAILPOINT("source_8_released");
         guild_leave(g, peer);
     }
     return STATUS_OK;
@@ -540,6 +599,8 @@ static void sweep(struct guild *g, int64_t now_ms)
 {
     if (now_ms < g->sweep_at_ms)
         return;
+    if (g->sweep_at_ms && g->state == GUILD_WARM)
+        guild_load(g); /* nothing follows that shows a lost last record */
     if (g->sweep_at_ms && g->state == GUILD_SERVING) {
         guild_prune_answered(g);
         guild_catch_up(g); /* the very last event of a guild may have been lost on the way: nothing
@@ -554,6 +615,7 @@ static void sweep(struct guild *g, int64_t now_ms)
 void guild_on_time(struct guild *g, int64_t now_ms)
 {
     guild_expire_held(g, now_ms);
+    guild_reader_on_time(g, now_ms);
     sweep(g, now_ms);
     if (g->in_flight && !g->append_serial)
         owner_touch(g);
@@ -580,7 +642,7 @@ void guild_on_time(struct guild *g, int64_t now_ms)
         on_gone_time(g, now_ms);
         break;
     case GUILD_WARM:
-        if (g->forget_at_ms && !g->move.move_id && now_ms >= g->forget_at_ms)
+        if (g->forget_at_ms && !g->move.move_id && !g->standby && now_ms >= g->forget_at_ms)
             guild_leave(g, NULL);
         break;
     case GUILD_CLAIMING:

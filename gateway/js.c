@@ -33,6 +33,16 @@ void js_get_next(struct bus *bus, const char *stream, const char *subject, uint6
     bus_request(bus, &out, waiter);
 }
 
+void js_get(struct bus *bus, const char *stream, uint64_t seq, const struct bus_waiter *waiter)
+{
+    char api[SUBJECT_SIZE_JS], body[64];
+
+    (void)snprintf(api, sizeof(api), "$JS.API.DIRECT.GET.%s", stream);
+    int size = snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 "}", seq);
+    const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
+    bus_request(bus, &out, waiter);
+}
+
 enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struct err *err)
 {
     const char *status = bus_header_get(in, "Status");
@@ -75,6 +85,18 @@ void js_find_next(struct bus *bus, const char *stream, const char *subject, uint
         snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", seq, subject);
 
     get_from_leader(bus, stream, body, size, waiter);
+}
+
+void js_purge(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
+              const struct bus_waiter *waiter)
+{
+    char api[SUBJECT_SIZE_JS], body[SUBJECT_SIZE_JS];
+
+    (void)snprintf(api, sizeof(api), "$JS.API.STREAM.PURGE.%s", stream);
+    int size =
+        snprintf(body, sizeof(body), "{\"filter\":\"%s\",\"seq\":%" PRIu64 "}", subject, seq);
+    const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
+    bus_request(bus, &out, waiter);
 }
 
 /* {"error":{"code":404,"err_code":10037,"description":"no message found"}} */

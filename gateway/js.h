@@ -23,6 +23,8 @@ struct js_message {
  * decide ownership by it. */
 void js_get_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
                  const struct bus_waiter *waiter);
+/* The message with this sequence, for js_parse_next. May be served by a replica that is behind. */
+void js_get(struct bus *bus, const char *stream, uint64_t seq, const struct bus_waiter *waiter);
 /* NOT_FOUND: none (yet). data points into the message. */
 enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struct err *err)
     MUST_CHECK;
@@ -37,6 +39,10 @@ enum status js_parse_last(const struct bus_in *in, struct arena *arena, struct j
 /* The first message of the subject at or after seq, from the stream's leader: for js_parse_last. */
 void js_find_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
                   const struct bus_waiter *waiter);
+
+/* Removes the subject's messages below seq. */
+void js_purge(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
+              const struct bus_waiter *waiter);
 
 /* A publish's ack. CONFLICT: refused, the expected sequence was another. INVALID: too large, for
  * good. */

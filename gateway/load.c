@@ -11,7 +11,7 @@
 #include "messages/codec.h"
 #include "messages/subjects.h"
 
-enum { RECORD_ARENA = 8 * 1024 * 1024 };
+enum { RECORD_ARENA = 32 * 1024 * 1024 }; /* decoded, small values take ten times their bytes */
 
 static struct metric followed = METRIC_COUNTER("guildbus_log_records_read_total",
                                                "records of guilds' logs applied from the log");
@@ -24,9 +24,7 @@ static void read_next(struct guild *g);
 /* What is on the disk is only of use when it is exactly a prefix of the log. */
 static enum status take_local_rows(struct guild *g, struct err *err)
 {
-    struct store *s = g->owner->store;
-    bool left = true;
-    enum status status = store_position_get(s, g->id, &g->pos, err);
+    enum status status = store_position_get(g->owner->store, g->id, &g->pos, err);
 
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
@@ -35,9 +33,7 @@ static enum status take_local_rows(struct guild *g, struct err *err)
         return STATUS_OK;
     log_info("local_rows_dropped", "guild=%" PRIu64 " idx=%" PRIu64 " dirty=%d next=read_log",
              g->id, g->pos.idx, g->pos.dirty);
-    g->pos = (struct guild_position){ 0 };
-    while (left)
-        TRY(store_remove_some(s, g->id, 10000, &left, err));
+    guild_wipe(g);
     return STATUS_OK;
 }
 
@@ -46,16 +42,46 @@ void guild_load(struct guild *g)
     struct err err = { 0 };
 
     owner_set_state(g, GUILD_LOADING);
-    if (!g->pos.log_seq && take_local_rows(g, &err) != STATUS_OK) {
+    if (g->restore) {
+        guild_restore_step(g);
+        return;
+    }
+    if (!g->pos.log_seq && !g->wiping && take_local_rows(g, &err) != STATUS_OK) {
         log_error("load_failed", "guild=%" PRIu64 " text=\"%s\"", g->id, err.text);
         guild_leave(g, NULL);
         return;
     }
+    if (g->wiping && !guild_wipe_step(g))
+        return;
+    g->pos.dirty = false;
     g->event_seq = g->pos.event_seq;
     g->events_applied = g->pos.events_applied;
     g->source = g->pos.source;
     if (!g->reading)
         read_next(g);
+}
+
+void guild_advance(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t seq)
+{
+    bool is_snapshot = r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SNAPSHOT;
+
+    g->pos.idx = r->idx;
+    g->pos.epoch = r->epoch;
+    g->pos.log_seq = seq;
+    g->event_seq = g->pos.event_seq = r->event_seq;
+    g->events_applied = g->pos.events_applied = r->events_applied;
+    (void)snprintf(g->pos.source.session, sizeof(g->pos.source.session), "%s", r->session);
+    g->pos.source.seq = r->session_seq;
+    g->source = g->pos.source;
+    g->last_is_seal = r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SEAL;
+    (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", r->pod);
+    g->snapshot.idx = is_snapshot ? r->idx : r->snapshot_idx;
+    if (is_snapshot) {
+        g->snapshot.bytes = r->snapshot->bytes;
+        g->snapshot.log_bytes = 0;
+    }
+    metric_add(&followed, 1);
+    owner_touch(g);
 }
 
 bool guild_follow(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t seq)
@@ -80,18 +106,7 @@ bool guild_follow(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t se
         guild_leave(g, NULL);
         return false;
     }
-    g->pos.idx = r->idx;
-    g->pos.epoch = r->epoch;
-    g->pos.log_seq = seq;
-    g->event_seq = g->pos.event_seq = r->event_seq;
-    g->events_applied = g->pos.events_applied = r->events_applied;
-    (void)snprintf(g->pos.source.session, sizeof(g->pos.source.session), "%s", r->session);
-    g->pos.source.seq = r->session_seq;
-    g->source = g->pos.source;
-    g->last_is_seal = r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SEAL;
-    (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", r->pod);
-    metric_add(&followed, 1);
-    owner_touch(g);
+    guild_advance(g, r, seq);
     return true;
 }
 
@@ -118,7 +133,14 @@ bool guild_read_record(struct guild *g, const void *data, size_t size, uint64_t 
     return false;
 }
 
-/* false: the guild was dropped. */
+/* Records that we do not have are gone from the log: their rows are in this snapshot. */
+static bool begins_anew(const struct guild *g, const Guildbus__V1__LogRecord *r)
+{
+    return r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_SNAPSHOT && r->idx > g->pos.idx + 1 &&
+           r->epoch >= g->pos.epoch && r->schema <= STORE_SCHEMA_VERSION;
+}
+
+/* false: the guild was dropped, or is restored first. */
 static bool follow_bytes(struct guild *g, const void *data, size_t size, uint64_t seq)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(RECORD_ARENA);
@@ -126,8 +148,14 @@ static bool follow_bytes(struct guild *g, const void *data, size_t size, uint64_
 
     if (!guild_read_record(g, data, size, seq, arena, &record))
         return true;
+    if (begins_anew(g, record)) {
+        owner_set_state(g, GUILD_LOADING);
+        guild_restore(g, data, size, seq);
+        return false;
+    }
     if (!guild_follow(g, record, seq))
         return false;
+    g->snapshot.log_bytes += size;
     guild_on_record(g, record);
     return true;
 }
@@ -149,10 +177,28 @@ static void on_next(void *ctx, uint64_t serial, enum status status, const struct
         if (follow_bytes(g, m.data, m.size, m.seq) && !g->reading)
             read_next(g);
     } else if (status == STATUS_NOT_FOUND && g->tail_head <= g->pos.log_seq) {
+        g->read_singly = 0;
         guild_on_loaded(g);
     } else {
         owner_wake_in(g, 50); /* guild_on_time reads again */
     }
+}
+
+bool guild_on_log_read(struct guild *g, const struct bus_in *in, uint64_t seq)
+{
+    bool goes_on = g->state == GUILD_LOADING || g->state == GUILD_TAKING;
+
+    if (seq <= g->pos.log_seq)
+        return goes_on;
+    goes_on = goes_on && follow_bytes(g, in->data, in->size, seq);
+    /* a restore that begins reads by itself; a dropped guild does not */
+    return goes_on && (g->state == GUILD_LOADING || g->state == GUILD_TAKING);
+}
+
+void guild_on_log_read_end(struct guild *g, enum status status UNUSED)
+{
+    g->read_singly = 0;
+    read_next(g);
 }
 
 static void read_next(struct guild *g)
@@ -160,6 +206,10 @@ static void read_next(struct guild *g)
     if (g->state != GUILD_LOADING && g->state != GUILD_TAKING)
         return;
     g->reading = true;
+    if (++g->read_singly > READ_SINGLY) {
+        guild_reader_open(g, READER_OF_LOG, g->pos.log_seq + 1);
+        return;
+    }
     js_get_next(
         g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text, g->pos.log_seq + 1,
         &(struct bus_waiter){ g->owner->box, on_next, g->owner, owner_ask_new(g), JS_TIMEOUT_MS });

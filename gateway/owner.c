@@ -14,6 +14,7 @@
 #include "base/timer_heap.h"
 #include "base/xmem.h"
 #include "gateway/guild.h"
+#include "gateway/snapshotter.h"
 #include "messages/subjects.h"
 
 enum {
@@ -68,6 +69,9 @@ void owner_guild_free(struct guild *g)
         forget_touch(g);
     guild_drop_batches(g);
     guild_drop_held(g);
+    guild_snapshot_drop(g);
+    guild_restore_drop(g);
+    guild_reader_close(g);
     guild_feed_stop(g);
     guild_requests_stop(g, false);
     bus_unsubscribe(&g->tail);
@@ -195,6 +199,7 @@ void owner_flush(struct owner *o)
     while ((all = o->touched)) {
         o->touched = all->next_touched;
         all->touched = false;
+        guild_snapshot_consider(all);
         guild_pump(all);
     }
 }
@@ -382,6 +387,8 @@ enum status owner_new(const struct owner_config *config, struct owner **ret_owne
     enum status status = mailbox_new(MAILBOX_LETTERS, &o->box, err);
     if (status == STATUS_OK)
         status = store_open(config->path, &o->store, err);
+    if (status == STATUS_OK && config->snapshot_records)
+        status = snapshotter_new(o->bus, config->path, o->box, &o->snapshotter, err);
     if (status != STATUS_OK) {
         owner_free(o);
         return status;
@@ -427,6 +434,7 @@ void owner_free(struct owner *o)
         return;
     bus_unsubscribe(&o->control);
     bus_unsubscribe(&o->forward);
+    snapshotter_free(o->snapshotter);
     idmap_each(o->guilds, free_guild, NULL);
     idmap_free(o->guilds);
     mailbox_free(o->box);

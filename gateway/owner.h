@@ -23,8 +23,9 @@ struct owner_config {
     const char *pod;
     uint64_t incarnation;
     const char *application_id, *portal_url;
-    bool has_coordinator; /* report claims; without one the lease never ends */
-    int64_t unseal_ms;    /* a sealed guild that nobody claimed is taken back after this */
+    bool has_coordinator;     /* report claims; without one the lease never ends */
+    int64_t snapshot_records; /* a snapshot after at least so many records of a guild; 0: none */
+    int64_t unseal_ms;        /* a sealed guild that nobody claimed is taken back after this */
     /* Called on the owner's thread when it cannot go on (disk full, corrupt database): the process
      * must end. */
     void (*on_failed)(void *ctx, const char *why);

@@ -146,6 +146,7 @@ static void start_owner(struct pod *pod)
         .application_id = s->application_id,
         .portal_url = s->portal_url ? s->portal_url : "",
         .has_coordinator = !s->guilds,
+        .snapshot_records = s->snapshot_records,
         .unseal_ms = s->unseal_ms,
         .on_failed = on_owner_failed,
     };

@@ -29,6 +29,10 @@ const struct config_row gateway_settings_rows[] = {
       .help = "how long SIGTERM waits for guilds to be moved away" },
     { "UNSEAL_MS", CONFIG_INT, FIELD(unseal_ms), .fallback = "1000", .min = 50, .max = 60000,
       .help = "a guild that was handed over and that nobody claimed is taken back after this" },
+    { "SNAPSHOT_RECORDS", CONFIG_INT, FIELD(snapshot_records), .fallback = "128", .min = 0,
+      .max = 100000,
+      .help =
+          "a guild's log is replaced by a snapshot of its rows after at least so many records; 0: never" },
     { "EVENTS_HOURS", CONFIG_INT, FIELD(events_hours), .fallback = "168", .min = 1, .max = 8760,
       .help = "with ASSIGNED_GUILDS: how long the stream keeps events" },
     SERVICE_CONFIG_ROWS(struct gateway_settings, service),

@@ -107,6 +107,7 @@ void schema_free(struct schema *schema)
             sqlite3_finalize(t->put[c]);
         sqlite3_finalize(t->remove);
         sqlite3_finalize(t->remove_some);
+        sqlite3_finalize(t->all);
     }
     free(schema);
 }
@@ -218,6 +219,16 @@ static sqlite3_stmt *make_remove_some(sqlite3 *db, const struct schema_table *t)
     return prepare(db, &sql);
 }
 
+static sqlite3_stmt *make_all(sqlite3 *db, const struct schema_table *t)
+{
+    struct bytes sql = { 0 };
+
+    add(&sql, "SELECT * FROM ");
+    add(&sql, t->name);
+    add(&sql, " WHERE guild_id=?1");
+    return prepare(db, &sql);
+}
+
 /* ---- rows ---- */
 
 static void bind(sqlite3_stmt *q, int at, const Guildbus__V1__Value *v)
@@ -302,5 +313,36 @@ enum status schema_remove_rows(struct schema *schema, sqlite3 *db, uint64_t guil
         TRY(status);
         *left -= sqlite3_changes(db);
     }
+    return STATUS_OK;
+}
+
+static enum status dump_table(struct schema_table *t, sqlite3 *db, uint64_t guild_id,
+                              enum status (*on_row)(void *ctx, const struct schema_table *t,
+                                                    sqlite3_stmt *row, struct err *err),
+                              void *ctx, struct err *err)
+{
+    enum status status = STATUS_OK;
+    int code;
+
+    if (!t->all)
+        t->all = make_all(db, t);
+    if (!t->all)
+        return failed(db, t->name, err);
+    sqlite3_bind_int64(t->all, 1, (sqlite3_int64)guild_id);
+    while ((code = sqlite3_step(t->all)) == SQLITE_ROW && status == STATUS_OK)
+        status = on_row(ctx, t, t->all, err);
+    if (status == STATUS_OK && code != SQLITE_DONE)
+        status = failed(db, t->name, err);
+    sqlite3_reset(t->all);
+    return status;
+}
+
+enum status schema_dump(struct schema *schema, sqlite3 *db, uint64_t guild_id,
+                        enum status (*on_row)(void *ctx, const struct schema_table *t,
+                                              sqlite3_stmt *row, struct err *err),
+                        void *ctx, struct err *err)
+{
+    for (size_t i = 0; i < TABLES; i++)
+        TRY(dump_table(&schema->tables[i], db, guild_id, on_row, ctx, err));
     return STATUS_OK;
 }

@@ -21,7 +21,7 @@ struct schema_table {
                                   */
     int key_count;
     sqlite3_stmt *put[SCHEMA_MAX_COLUMNS + 1]; /* by how many columns the row has */
-    sqlite3_stmt *remove, *remove_some;
+    sqlite3_stmt *remove, *remove_some, *all;
 };
 struct schema;
 
@@ -37,5 +37,10 @@ enum status schema_apply(struct schema *schema, sqlite3 *db, uint64_t guild_id,
 /* *left goes down by what was removed, table by table; stops at 0. */
 enum status schema_remove_rows(struct schema *schema, sqlite3 *db, uint64_t guild_id, int *left,
                                struct err *err) MUST_CHECK;
+/* Each row of the guild: all columns, in their order. Ends with the first status that is not OK. */
+enum status schema_dump(struct schema *schema, sqlite3 *db, uint64_t guild_id,
+                        enum status (*on_row)(void *ctx, const struct schema_table *t,
+                                              sqlite3_stmt *row, struct err *err),
+                        void *ctx, struct err *err) MUST_CHECK;
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "messages/subjects.h"
 
 enum {
@@ -16,12 +17,21 @@ enum {
     NOT_FOUND = 10059, /* nats-server's errors.json: JSStreamNotFoundErr */
     NAME_IN_USE = 10058,
     SUBJECTS_OVERLAP = 10065, /* with a stream that is being made, the same one perhaps */
+    NO_PEERS = 10005,         /* a cluster that lacks a server just now */
+    OFFLINE = 10118,          /* the servers that have the stream are away */
     ATTEMPTS = 10,
     LOWEST_REPLICATED = 2 * 1000000 + 10 * 1000 + 23,
 };
 DEFINE_CLEANUP(char *, free)
 
 static const json_int_t ns_per_s = 1000000000;
+
+/* What is wanted, and what the server can do. */
+struct wish {
+    const struct streams_config *config;
+    int version[3];
+    unsigned better; /* streams found with more copies than wanted: left as they are */
+};
 
 /* What one stream must look like. */
 struct plan {
@@ -140,9 +150,12 @@ static enum status api_refused(const struct plan *p, const json_t *answer, struc
     const json_t *error = json_object_get(answer, "error");
     int64_t code = json_int(error, "code", 0);
 
-    /* 503: not enabled, or no leader now; 400 and 500: what was asked for does not fit what is
-     * there */
-    return err_set(err, code == 503 ? STATUS_UNAVAILABLE : STATUS_CONFLICT, "stream %s: %.160s",
+    int64_t detail = json_int(error, "err_code", 0);
+
+    /* 503: not enabled, or no leader now; other 400 and 500: what was asked for does not fit what
+     * is there */
+    bool passing = code == 503 || detail == NO_PEERS || detail == OFFLINE;
+    return err_set(err, passing ? STATUS_UNAVAILABLE : STATUS_CONFLICT, "stream %s: %.160s",
                    p->name, json_str(error, "description"));
 }
 
@@ -178,30 +191,73 @@ static enum status create(struct bus *bus, const struct plan *p, int replicas, b
     return *ret_raced ? STATUS_OK : status;
 }
 
+static bool may_replicate(const int v[3])
+{
+    return v[0] * 1000000 + v[1] * 1000 + v[2] >= LOWEST_REPLICATED;
+}
+
+static enum status too_old(const int v[3], int replicas, const char *where, struct err *err)
+{
+    return err_set(err, STATUS_INVALID,
+                   "nats-server %d.%d.%d can accept two writers of a replicated stream: %d "
+                   "replicas%s need 2.10.23 or newer",
+                   v[0], v[1], v[2], replicas, where);
+}
+
+static enum status raise_replicas(struct bus *bus, const struct plan *p, json_t *config,
+                                  int replicas, struct err *err)
+{
+    CLEANUP(json_decref) json_t *answer = NULL;
+
+    json_object_set_new(config, "num_replicas", json_integer(replicas));
+    TRY(api_call(bus, "UPDATE", p->name, config, &answer, err));
+    if (error_of(answer))
+        return api_refused(p, answer, err);
+    log_info("stream_replicated", "stream=%s replicas=%d", p->name, replicas);
+    return STATUS_OK;
+}
+
+/* Copies are added when more are wanted; they are never taken away: that is for an operator. */
+static enum status settle_replicas(struct bus *bus, const struct plan *p, json_t *config,
+                                   struct wish *wish, struct err *err)
+{
+    int has = (int)json_int(config, "num_replicas", 1), wanted = wish->config->replicas;
+
+    if (has > 1 && !may_replicate(wish->version)) {
+        char where[64];
+        (void)snprintf(where, sizeof(where), " of the existing stream %s", p->name);
+        return too_old(wish->version, has, where, err);
+    }
+    wish->better += has > wanted;
+    return has < wanted ? raise_replicas(bus, p, config, wanted, err) : STATUS_OK;
+}
+
 /* Whether it exists and is right. */
-static enum status look(struct bus *bus, const struct plan *p, bool *ret_exists, struct err *err)
+static enum status look(struct bus *bus, const struct plan *p, struct wish *wish, bool *ret_exists,
+                        struct err *err)
 {
     CLEANUP(json_decref) json_t *answer = NULL;
 
     TRY(api_call(bus, "INFO", p->name, NULL, &answer, err));
     int64_t error = error_of(answer);
     *ret_exists = !error;
-    if (!error)
-        return check_existing(p, answer, err);
-    return error == NOT_FOUND ? STATUS_OK : api_refused(p, answer, err);
+    if (error)
+        return error == NOT_FOUND ? STATUS_OK : api_refused(p, answer, err);
+    TRY(check_existing(p, answer, err));
+    return settle_replicas(bus, p, json_object_get(answer, "config"), wish, err);
 }
 
-static enum status ensure(struct bus *bus, const struct plan *p, int replicas, struct err *err)
+static enum status ensure(struct bus *bus, const struct plan *p, struct wish *wish, struct err *err)
 {
     static const struct timespec pause = { 0, 50000000 };
     struct err refused = { 0 };
 
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         bool exists, raced;
-        TRY(look(bus, p, &exists, err));
+        TRY(look(bus, p, wish, &exists, err));
         if (exists)
             return STATUS_OK;
-        enum status status = create(bus, p, replicas, &raced, &refused);
+        enum status status = create(bus, p, wish->config->replicas, &raced, &refused);
         if (status != STATUS_OK)
             return err_set(err, status, "%s", refused.text);
         if (!raced)
@@ -211,35 +267,35 @@ static enum status ensure(struct bus *bus, const struct plan *p, int replicas, s
     return err_set(err, refused.code, "%s", refused.text);
 }
 
-static enum status check_config(struct bus *bus, const struct streams_config *config,
-                                struct err *err)
+static enum status check_config(struct bus *bus, struct wish *wish, struct err *err)
 {
-    int v[3];
+    const struct streams_config *config = wish->config;
 
     if (config->replicas < 1 || config->replicas > 5 || config->events_hours < 1)
         return err_set(err, STATUS_INVALID,
                        "%d replicas, events kept %" PRId64 " hours: out of range", config->replicas,
                        config->events_hours);
-    TRY(bus_server_version(bus, v, err));
-    if (config->replicas > 1 && v[0] * 1000000 + v[1] * 1000 + v[2] < LOWEST_REPLICATED)
-        return err_set(
-            err, STATUS_INVALID,
-            "nats-server %d.%d.%d can accept two writers of a replicated stream: %d replicas "
-            "need 2.10.23 or newer",
-            v[0], v[1], v[2], config->replicas);
+    TRY(bus_server_version(bus, wish->version, err));
+    if (config->replicas > 1 && !may_replicate(wish->version))
+        return too_old(wish->version, config->replicas, "", err);
     return STATUS_OK;
 }
 
 enum status streams_ensure(struct bus *bus, const struct streams_config *config, struct err *err)
 {
-    TRY(check_config(bus, config, err));
+    struct wish wish = { .config = config };
+
+    TRY(check_config(bus, &wish, err));
     const struct plan single[] = { plan_events(config), plan_snapshots(), plan_assignments(),
                                    plan_shards() };
     for (size_t i = 0; i < ARRAY_LEN(single); i++)
-        TRY(ensure(bus, &single[i], config->replicas, err));
+        TRY(ensure(bus, &single[i], &wish, err));
     for (uint32_t part = 0; part < SUBJECT_PARTITIONS; part++) {
         struct plan p = plan_log(part);
-        TRY(ensure(bus, &p, config->replicas, err));
+        TRY(ensure(bus, &p, &wish, err));
     }
+    if (wish.better)
+        log_info("streams_have_more_replicas", "streams=%u wanted=%d next=leave_them", wish.better,
+                 config->replicas);
     return STATUS_OK;
 }

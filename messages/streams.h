@@ -22,11 +22,12 @@
 #define BUCKET_SHARDS      "SHARDS"
 
 struct streams_config {
-    int replicas;         /* 1 or 3; >1 needs nats-server 2.10.23, else INVALID */
+    int replicas;         /* 1 or 3; >1, wanted or found, needs nats-server 2.10.23, else INVALID */
     int64_t events_hours; /* how long events are kept, at least 1 */
 };
-/* Creates what is missing, leaves what exists; CONFLICT: a stream exists with other subjects.
- * UNAVAILABLE: JetStream is off or away. */
+/* Creates what is missing and adds replicas to what exists with fewer; leaves the rest of what
+ * exists. CONFLICT: a stream exists with other subjects, or the server cannot have the replicas.
+ * UNAVAILABLE: JetStream, or a server of the cluster, is off or away. */
 enum status streams_ensure(struct bus *bus, const struct streams_config *config, struct err *err)
     MUST_CHECK;
 
