@@ -22,6 +22,7 @@
 #include "edge/ask.h"
 #include "edge/config.h"
 #include "edge/html.h"
+#include "edge/late.h"
 #include "edge/oauth.h"
 #include "edge/paths.h"
 #include "edge/session.h"
@@ -36,6 +37,7 @@ struct edge {
     struct http_client *http;
     struct http_server *server;
     struct asks *asks;
+    struct lates *lates;
     struct sign_key *public_key;
     /* the portal's; unset when there is none */
     bool has_portal;

@@ -7,7 +7,11 @@
 #include "edge/port_file.h"
 #include "edge/portal.h"
 
-enum { DRAIN_MS = 3000, DRAIN_LOOK_MS = 20 };
+enum {
+    DRAIN_MS = 3000,
+    LATE_DRAIN_MS = 20000, /* for promises that only this process knows of */
+    DRAIN_LOOK_MS = 20,
+};
 
 struct program {
     struct service service;
@@ -15,7 +19,7 @@ struct program {
     struct edge edge;
     struct arena *arena; /* texts that live as long as the program */
     struct loop_timer *drain;
-    int64_t drain_until_ms;
+    int64_t stopped_ms;
 };
 
 static bool is_stopping(void *ctx)
@@ -72,6 +76,7 @@ static void start(struct program *p)
     if (http_client_new("guildbus-edge/" GUILDBUS_VERSION, &edge->http, &err) != STATUS_OK)
         service_fail("start the HTTP client", &err);
     edge->asks = asks_new(edge->loop, edge->bus);
+    edge->lates = lates_new(edge->loop, edge->bus);
     listen_http(p);
     p->arena = arena_new(0);
     portal_open(edge, p->arena);
@@ -88,8 +93,10 @@ static void start(struct program *p)
 static void look_whether_drained(void *ctx)
 {
     struct program *p = ctx;
+    int64_t past_ms = clock_now_ms() - p->stopped_ms;
 
-    if (p->edge.visits == 0 || clock_now_ms() >= p->drain_until_ms)
+    if ((p->edge.visits == 0 || past_ms >= DRAIN_MS) &&
+        (lates_count(p->edge.lates) == 0 || past_ms >= LATE_DRAIN_MS))
         loop_stop(p->service.loop);
     else
         loop_timer_start(p->drain, DRAIN_LOOK_MS);
@@ -100,7 +107,7 @@ static void on_stop(void *ctx)
     struct program *p = ctx;
 
     http_server_close(p->edge.server);
-    p->drain_until_ms = clock_now_ms() + DRAIN_MS;
+    p->stopped_ms = clock_now_ms();
     p->drain = loop_timer_new(p->service.loop, look_whether_drained, p);
     loop_timer_start(p->drain, DRAIN_LOOK_MS);
 }
@@ -125,6 +132,7 @@ int main(int argc, char **argv)
         loop_run(p.service.loop);
     }
     asks_free(p.edge.asks);
+    lates_free(p.edge.lates);
     visitors_free(p.edge.visitors);
     http_client_free(p.edge.http);
     bus_close(p.edge.bus);

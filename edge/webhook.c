@@ -25,9 +25,10 @@ struct flight {
     struct interaction_head head;
     struct defer defer;
     struct loop_timer *timer;
-    uint64_t ask, store; /* keys, 0: none */
-    const char *reply;   /* the owner's, as it is sent on */
-    enum status error;   /* the owner's */
+    uint64_t ask, store;  /* keys, 0: none */
+    const char *reply;    /* the owner's, as it is sent on */
+    enum status error;    /* the owner's */
+    struct bus_out event; /* for the stream; subject NULL: not begun, or the bus cannot carry it */
     struct subject interaction_subject, event_subject;
     char message_id[40];
     struct bus_header ask_headers[1], store_headers[2];
@@ -81,6 +82,20 @@ static void log_end(struct flight *f, const char *event, enum status why)
 
 static void start_store(struct flight *f);
 
+/* The stream has no leader just now, or NATS is away: the promise is made, and kept when it can be. */
+static void defer_without_stream(struct flight *f)
+{
+    if (f->event.subject && lates_add(f->v->edge->lates, &f->event, f->head.id, f->head.guild_id)) {
+        log_end(f, "interaction_deferred_unstored", STATUS_UNAVAILABLE);
+        flight_end(f, &deferred, interaction_deferral(f->head.type));
+        return;
+    }
+    log_end(f, "interaction_failed", STATUS_UNAVAILABLE);
+    end_with_message(f, &failed,
+                     "The bot did not answer in time, so it may or may not have been done. Please "
+                     "look, and try again in a minute.");
+}
+
 static void flight_run(struct flight *f, enum defer_input input)
 {
     int64_t now_ms = clock_now_ms();
@@ -105,11 +120,7 @@ static void flight_run(struct flight *f, enum defer_input input)
         flight_end(f, &deferred, interaction_deferral(f->head.type));
         return;
     case DEFER_ANSWER_FAILED:
-        log_end(f, "interaction_failed", STATUS_UNAVAILABLE);
-        end_with_message(
-            f, &failed,
-            "The bot did not answer in time, so it may or may not have been done. Please "
-            "look, and try again in a minute.");
+        defer_without_stream(f);
         return;
     }
 }
@@ -213,11 +224,13 @@ static enum ask_verdict on_store_answer(void *ctx, const struct bus_in *in)
     return ASK_DONE;
 }
 
-static void on_store_silent(void *ctx, enum status why UNUSED)
+static void on_store_silent(void *ctx, enum status why)
 {
     struct flight *f = ctx;
 
     f->store = 0;
+    if (why == STATUS_INVALID)
+        f->event.subject = NULL;
     flight_run(f, DEFER_ON_NOT_STORED);
 }
 
@@ -244,11 +257,12 @@ static void start_store(struct flight *f)
     body.received_ms = clock_wall_ms();
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_EVENT;
     e.event = &body;
-    if (!owner_encode(&call.out, &e, f->v->arena))
+    if (!owner_encode(&f->event, &e, f->v->arena))
         return; /* the timer says so */
-    call.out.subject = f->event_subject.text;
-    call.out.headers = f->store_headers;
-    call.out.header_count = ARRAY_LEN(f->store_headers);
+    f->event.subject = f->event_subject.text;
+    f->event.headers = f->store_headers;
+    f->event.header_count = ARRAY_LEN(f->store_headers);
+    call.out = f->event;
     f->store = ask_start(f->v->edge->asks, &call);
 }
 
