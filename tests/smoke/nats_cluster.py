@@ -48,8 +48,10 @@ def nats_server_command():
 
 
 class NatsCluster:
-    def __init__(self, run_dir, servers=3, command=None, say=lambda text: None):
+    def __init__(self, run_dir, servers=3, command=None, say=lambda text: None, more=()):
+        """more: further options of each nats-server"""
         self.run_dir, self.command, self.say = pathlib.Path(run_dir), command or nats_server_command(), say
+        self.more = more
         self.ports = [free_port() for _ in range(servers)]
         self.monitors = [free_port() for _ in range(servers)]
         self.routes = [free_port() for _ in range(servers)]
@@ -98,7 +100,7 @@ class NatsCluster:
         others = ",".join(f"nats://{HOST}:{port}" for n, port in enumerate(self.routes) if n != i)
         argv = [self.command, "-n", self.name(i), "-a", HOST, "-p", self.ports[i], "-m", self.monitors[i], "-js",
                 "-sd", self.run_dir / "data" / self.name(i), "--cluster_name", "guildbus-test",
-                "--cluster", f"nats://{HOST}:{self.routes[i]}", "--routes", others]
+                "--cluster", f"nats://{HOST}:{self.routes[i]}", "--routes", others, *self.more]
         (self.run_dir / "log").mkdir(parents=True, exist_ok=True)
         return Process(self.name(i), argv, self.run_dir / "log" / f"{self.name(i)}.log",
                        what="one NATS server of three")
@@ -106,8 +108,8 @@ class NatsCluster:
     def _start(self, i):
         self.say(f"starting {self.name(i)}")
         p = self.processes[i].start()
-        # /healthz asks for JetStream too, which a first server has only when a second one is there
-        wait_for(f"{self.name(i)} answers", answers(self.monitor_url(i) + "/healthz?js-server-only=true"), START_S, [p])
+        # /healthz asks for JetStream's leader, whom a first server knows only when a second one is there
+        wait_for(f"{self.name(i)} answers", answers(self.monitor_url(i) + "/varz"), START_S, [p])
 
     # ---- questions ----
 
@@ -117,10 +119,17 @@ class NatsCluster:
             wait_for(f"{self.name(i)} is up to date", answers(self.monitor_url(i) + "/healthz"), timeout_s,
                      [self.processes[i]])
 
-    def ask(self, subject, body=b""):
-        """An answer of JetStream's API."""
-        with NatsClient(self.urls) as nats:
-            return json.loads(nats.request(subject, body))
+    def ask(self, subject, body=b"", timeout_s=10):
+        """An answer of JetStream's API; OSError: nobody leads just now."""
+        with NatsClient(self.urls, timeout_s) as nats:
+            return json.loads(nats.request(subject, body) or b'{"error":"nobody listens"}')
+
+    def has_leader(self):
+        """Whether JetStream's API works: streams may still have none."""
+        try:
+            return "error" not in self.ask("$JS.API.STREAM.NAMES", timeout_s=2)
+        except OSError:
+            return False
 
     def streams(self):
         """{stream: {"replicas": as configured, "leader": server, "others": {server: current}}}"""
