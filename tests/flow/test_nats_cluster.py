@@ -3,8 +3,8 @@
 import threading
 import time
 
-from flow import (LIMIT_S, Bus, Missing, Skipped, Wrong, expect, expect_exactly_once, http_json, run, say, serving_pod, sim,
-                  start_traffic, wait_all_served, wait_for, wait_for_traffic)
+from flow import (LIMIT_S, Bus, Missing, Skipped, Wrong, expect, expect_exactly_once, http_json, run, say, serving_pod,
+                  sim, start_traffic, wait_all_served, wait_for, wait_for_traffic)
 
 STREAMS = {"EVENTS", "SNAPSHOTS", "ASSIGNMENTS", "KV_SHARDS", *(f"LOG_{n}" for n in range(16))}
 GUILDS = 24
@@ -154,7 +154,8 @@ def body(flow):
     check_streams(cluster)
     mover = Mover(cluster)
     mover.start()
-    start_traffic(cluster, {"events": 10_000_000, "events_per_s": 150, "interactions": 1_000_000, "interactions_per_s": 15})
+    start_traffic(cluster, {"events": 10_000_000, "events_per_s": 150, "interactions": 1_000_000,
+                            "interactions_per_s": 15})
     wait_for_progress(cluster, 300, 30)
     mover.more(3)
 

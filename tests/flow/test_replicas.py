@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""NATS_REPLICAS: refused where a server cannot keep its word, added to streams that exist, waited for, never taken away."""
+"""NATS_REPLICAS: refused where a server breaks its word, added to streams that exist, waited for, never taken away."""
 import json
 import shutil
 
@@ -37,7 +37,8 @@ def on_an_old_server(flow, command):
         "name": "EVENTS", "subjects": ["event.>"], "storage": "file", "retention": "limits", "num_replicas": 3,
         "republish": {"src": "event.>", "dest": "feed.>"}}).encode())
     expect(made.get("config", {}).get("num_replicas") == 3, f"no replicated stream on the old cluster: {made}")
-    expect_refusal(flow, coordinator(flow, "one-wanted", cluster.urls, 1), "3 replicas of the existing stream EVENTS need")
+    expect_refusal(flow, coordinator(flow, "one-wanted", cluster.urls, 1),
+                   "3 replicas of the existing stream EVENTS need")
 
 
 def counts(cluster):
@@ -95,8 +96,8 @@ def with_a_server_away(flow):
     flow.kill(cluster.processes[2])
     wait_for("the cluster has a leader without the third server", cluster.has_leader, LIMIT_S)
     process = coordinator(flow, "waits", cluster.urls, 3)
-    wait_for("the coordinator says that it waits", lambda: 'event=waiting for="JetStream streams"' in process.log_text(),
-             LIMIT_S, [process])
+    wait_for("the coordinator says that it waits",
+             lambda: 'event=waiting for="JetStream streams"' in process.log_text(), LIMIT_S, [process])
     say(next(line for line in process.log_text().splitlines() if "event=waiting" in line).split("event=")[1])
     flow.may_fail.discard(cluster.processes[2])
     cluster.restart(2)
