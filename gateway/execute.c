@@ -49,8 +49,11 @@ static struct unit begin(struct guild *g, struct arena *arena)
                           .portal_url = c->portal_url };
 }
 
-static void count_unit(struct owner *o)
+static void count_unit(struct guild *g)
 {
+    struct owner *o = g->owner;
+
+    g->units++;
     atomic_fetch_add(&o->units, 1);
     if (++o->units_in_transaction >= UNITS_PER_COMMIT)
         owner_flush(o);
@@ -125,6 +128,27 @@ void guild_prune_answered(struct guild *g)
     }
     if (keep(g, &b, &err) != STATUS_OK)
         log_warn("prune_failed", "guild=%" PRIu64 " text=\"%s\"", g->id, err.text);
+}
+
+void guild_run_gap(struct guild *g, int64_t from_ms, int64_t to_ms)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct unit u = begin(g, arena);
+    struct batch *b;
+    struct err err = { 0 };
+    sqlite3_stmt *q = unit_sql(
+        &u, "INSERT OR REPLACE INTO event_gaps(guild_id, from_ms, to_ms) VALUES(?1,?2,?3)");
+
+    unit_bind_id(q, 1, g->id);
+    unit_bind_int(q, 2, from_ms);
+    unit_bind_int(q, 3, to_ms);
+    enum status status = unit_run(&u, q, &err);
+    if (status == STATUS_OK)
+        status = keep(g, &b, &err);
+    else
+        store_unit_undo(g->owner->store);
+    if (status != STATUS_OK)
+        log_warn("gap_not_noted", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
 }
 
 /* ---- interactions ---- */
@@ -273,7 +297,7 @@ void guild_run_event(struct guild *g, const Guildbus__V1__Event *event, uint64_t
     g->events_applied++;
     note_event(g, b, seq);
     metric_add(&events_applied, 1);
-    count_unit(g->owner);
+    count_unit(g);
 }
 
 /* ---- requests ---- */
@@ -414,7 +438,7 @@ void guild_run_request(struct guild *g, const struct request *r, const Guildbus_
         run_portal(g, r, e->portal, arena);
     else
         run_interaction(g, r, e->interaction, arena);
-    count_unit(g->owner);
+    count_unit(g);
 }
 
 /* ---- REST results ---- */
@@ -481,5 +505,5 @@ void guild_run_result(struct guild *g, int64_t action_id, int code, const char *
         if (run_continuation(g, &end, false, arena, &err) != STATUS_OK)
             log_warn("result_lost", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
     }
-    count_unit(g->owner);
+    count_unit(g);
 }

@@ -141,6 +141,9 @@ struct guild {
     bool wiping;             /* LOADING: local rows are being removed */
     bool standby;            /* follows the log until it is told otherwise */
 
+    int64_t unowned_since_ms;   /* wall clock; until it is known whether events were lost since */
+    uint64_t claimed_event_seq; /* the last event applied before our Claim */
+
     uint64_t claim_epoch; /* LOADING: claim this afterwards; 0: stay warm */
     uint32_t claim_reason;
     int64_t forget_at_ms; /* read ahead of an order: when to give up; 0: not so */
@@ -168,7 +171,8 @@ struct guild {
 
     struct bus_sub *interactions, *portal, *feed, *tail;
 
-    bool touched; /* in the owner's list for the next flush */
+    uint64_t units, units_counted; /* ever here, and up to the last count */
+    bool touched;                  /* in the owner's list for the next flush */
     struct guild *next_touched;
 };
 
@@ -188,13 +192,18 @@ struct owner {
     size_t units_in_transaction;
     bool stopping;
     struct bus_sub *control, *forward;
-    int64_t removing_since_ms;
+    int64_t removing_since_ms, counted_ms;
 
     _Atomic bool rechecking;        /* a recheck is on its way: no read is answered from memory */
     _Atomic int64_t lease_until_ms; /* monotonic; written by membership */
-    _Atomic uint32_t owned;
+    _Atomic uint32_t owned, standbys;
     _Atomic uint64_t units;
     _Atomic bool failed;
+
+    /* guarded by busiest_mu */
+    pthread_mutex_t busiest_mu;
+    struct guild_load busiest[OWNER_BUSIEST];
+    size_t busiest_count;
 };
 
 /* ---- owner.c ---- */
@@ -219,6 +228,10 @@ struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, int64_t *re
 /* Commits what units of this turn have done and sends their records; also called when a turn grows
  * long. */
 void owner_flush(struct owner *o);
+
+/* ---- busiest.c ---- */
+/* When it is time again. */
+void owner_count(struct owner *o);
 
 /* ---- batches.c: what waits for the log, and appending ---- */
 struct batch *guild_batch(struct guild *g,
@@ -290,6 +303,10 @@ void guild_feed_start(struct guild *g);
 void guild_feed_stop(struct guild *g);
 void guild_catch_up(struct guild *g);
 
+/* ---- gap.c ---- */
+/* Whether the stream has lost events since the last owner was there. */
+void guild_look_for_gap(struct guild *g);
+
 /* ---- requests.c ---- */
 void guild_requests_start(struct guild *g);
 void guild_requests_stop(struct guild *g, bool drain);
@@ -312,6 +329,8 @@ void guild_run_request(struct guild *g, const struct request *r, const Guildbus_
                        struct arena *arena);
 void guild_run_result(struct guild *g, int64_t action_id, int code, const char *body, size_t size);
 void guild_prune_answered(struct guild *g);
+/* Events between these moments are lost: noted in the guild's rows. */
+void guild_run_gap(struct guild *g, int64_t from_ms, int64_t to_ms);
 
 /* ---- actions.c: the outbox's REST calls ---- */
 void guild_start_action(struct guild *g, int64_t action_id);

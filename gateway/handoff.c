@@ -190,6 +190,8 @@ void guild_on_claimed(struct guild *g, const struct batch *b)
             metric_add(&unsealed, 1);
         guild_start_all_actions(g); /* before new units: their actions wait for the log */
         guild_feed_start(g);
+        g->claimed_event_seq = g->event_seq;
+        guild_look_for_gap(g);
         guild_release_held(g);
         guild_catch_up(g);
     }
@@ -451,6 +453,7 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
     if (g && (g->state == GUILD_WARM || g->state == GUILD_TAKING || g->state == GUILD_SEALED)) {
         g->claim_epoch = own->epoch;
         g->claim_reason = own->reason;
+        g->unowned_since_ms = own->unowned_since_ms;
         guild_load(g); /* to its end: the former owner may have written since */
         return STATUS_OK;
     }
@@ -459,6 +462,7 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
     if (own->epoch > g->claim_epoch)
         g->claim_epoch = own->epoch;
     g->claim_reason = own->reason;
+    g->unowned_since_ms = own->unowned_since_ms;
     guild_load(g);
     return STATUS_OK;
 }
@@ -605,6 +609,7 @@ static void sweep(struct guild *g, int64_t now_ms)
         guild_prune_answered(g);
         guild_catch_up(g); /* the very last event of a guild may have been lost on the way: nothing
                               follows that shows it */
+        guild_look_for_gap(g);
         if (g->report_claim)
             report_claimed(g);
     }

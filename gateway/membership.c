@@ -211,12 +211,28 @@ static uint32_t units_per_s(struct membership *m)
     return (uint32_t)rate;
 }
 
+static size_t put_loads(struct membership *m, Guildbus__V1__GuildLoad values[OWNER_BUSIEST],
+                        Guildbus__V1__GuildLoad *loads[OWNER_BUSIEST])
+{
+    struct guild_load busiest[OWNER_BUSIEST];
+    size_t n = owner_busiest(m->config.owner, busiest);
+
+    for (size_t i = 0; i < n; i++) {
+        guildbus__v1__guild_load__init(&values[i]);
+        values[i].guild_id = busiest[i].guild_id;
+        values[i].units_per_min = busiest[i].units_per_min;
+        loads[i] = &values[i];
+    }
+    return n;
+}
+
 static void send_beat(struct membership *m)
 {
     Guildbus__V1__Heartbeat h = GUILDBUS__V1__HEARTBEAT__INIT;
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
     const struct subject subject = subject_heartbeat(m->config.pod);
     uint32_t held[MAX_SHARDS];
+    Guildbus__V1__GuildLoad values[OWNER_BUSIEST], *loads[OWNER_BUSIEST];
 
     h.pod = mutable_text(m->config.pod);
     h.incarnation = m->config.incarnation;
@@ -226,6 +242,9 @@ static void send_beat(struct membership *m)
     h.guild_count = owner_guild_count(m->config.owner);
     h.units_per_s = units_per_s(m);
     h.draining = m->draining;
+    h.standby_count = owner_standby_count(m->config.owner);
+    h.busiest = loads;
+    h.n_busiest = put_loads(m, values, loads);
     if (m->config.shards) {
         h.recommended_shards = shards_recommended(m->config.shards);
         h.n_shards_held = shards_held(m->config.shards, held, MAX_SHARDS);

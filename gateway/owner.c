@@ -256,6 +256,7 @@ static void *run(void *arg)
         if (ready > 0)
             mailbox_drain(o->box, o);
         run_timers(o);
+        owner_count(o);
         if (ready == 0)
             removing = remove_rows(o);
         else
@@ -380,6 +381,8 @@ enum status owner_new(const struct owner_config *config, struct owner **ret_owne
     struct owner *o = xcalloc(1, sizeof(*o));
 
     o->config = *config;
+    o->counted_ms = clock_now_ms();
+    pthread_mutex_init(&o->busiest_mu, NULL);
     o->bus = config->bus;
     o->guilds = idmap_new();
     o->asks = idmap_new();
@@ -443,5 +446,6 @@ void owner_free(struct owner *o)
     timer_heap_free(o->timers);
     store_close(o->store);
     bytes_release(&o->scratch);
+    pthread_mutex_destroy(&o->busiest_mu);
     free(o);
 }

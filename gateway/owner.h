@@ -8,6 +8,7 @@
 #define GATEWAY_OWNER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/bus.h"
@@ -50,5 +51,15 @@ void owner_recheck(struct owner *o);
 void owner_set_lease(struct owner *o, int64_t until_ms);
 uint32_t owner_guild_count(const struct owner *o);
 uint64_t owner_unit_count(const struct owner *o);
+/* Guilds that it follows as their standby; counted every few seconds, as are the busiest. */
+uint32_t owner_standby_count(const struct owner *o);
+
+enum { OWNER_BUSIEST = 64 };
+struct guild_load {
+    uint64_t guild_id;
+    uint32_t units_per_min;
+};
+/* Of those it owns, busiest first; returns how many. */
+size_t owner_busiest(struct owner *o, struct guild_load ret[OWNER_BUSIEST]);
 
 #endif

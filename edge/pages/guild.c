@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/macros.h"
 #include "edge/pages/pages.h"
@@ -22,6 +23,29 @@ static void add_head(struct html *h, const struct guild_page *p)
              "<div><dt>Reports</dt><dd>%" PRIu64
              "</dd></div><div><dt>Events applied</dt><dd>%" PRIu64 "</dd></div></dl>\n",
              p->overview->reports, p->overview->events_applied);
+}
+
+static void add_moment(struct html *h, int64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[32];
+
+    if (!gmtime_r(&seconds, &tm) || !strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
+        return;
+    html_add(h, "<time>%s</time>", text);
+}
+
+/* Nobody owned the guild for longer than events are kept. */
+static void add_gaps(struct html *h, const Guildbus__V1__OverviewReply *o)
+{
+    for (size_t i = 0; i < o->n_gaps; i++) {
+        html_add(h, "<p class=\"note\">The bot was away from ");
+        add_moment(h, o->gaps[i]->from_ms);
+        html_add(h, " to ");
+        add_moment(h, o->gaps[i]->to_ms);
+        html_add(h, " (UTC): what happened in between is not counted here.</p>\n");
+    }
 }
 
 static void add_ranges(struct html *h, const struct guild_page *p)
@@ -137,6 +161,7 @@ void page_guild(struct html *h, const struct page_frame *frame, const struct gui
 {
     page_begin(h, frame);
     add_head(h, page);
+    add_gaps(h, page->overview);
     add_activity(h, page);
     add_reports(h, page);
     html_add(h, "<p class=\"note\">Answered by pod %s, epoch %" PRIu64 ".</p>", page->pod,

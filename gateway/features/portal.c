@@ -44,6 +44,28 @@ static enum status count_messages(struct unit *u, Guildbus__V1__OverviewReply *o
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+static enum status list_gaps(struct unit *u, Guildbus__V1__OverviewReply *o, struct err *err)
+{
+    enum { MOST = 10 };
+    Guildbus__V1__EventGap *gaps = arena_alloc(u->arena, MOST * sizeof(*gaps));
+    enum status status;
+    sqlite3_stmt *q = unit_sql(u, "SELECT from_ms, to_ms FROM event_gaps WHERE guild_id = ?1"
+                                  " ORDER BY from_ms DESC LIMIT 10");
+
+    o->gaps = arena_alloc(u->arena, MOST * sizeof(struct Guildbus__V1__EventGap *));
+    if (!gaps || !o->gaps)
+        return too_large(err);
+    unit_bind_id(q, 1, u->guild_id);
+    while ((status = unit_step(u, q, err)) == STATUS_OK) {
+        guildbus__v1__event_gap__init(&gaps[o->n_gaps]);
+        gaps[o->n_gaps].from_ms = sqlite3_column_int64(q, 0);
+        gaps[o->n_gaps].to_ms = sqlite3_column_int64(q, 1);
+        o->gaps[o->n_gaps] = &gaps[o->n_gaps];
+        o->n_gaps++;
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 enum status query_overview(struct unit *u, const Guildbus__V1__PortalRequest *request UNUSED,
                            Guildbus__V1__PortalReply *ret, struct err *err)
 {
@@ -63,6 +85,7 @@ enum status query_overview(struct unit *u, const Guildbus__V1__PortalRequest *re
         return too_large(err);
     ret->reply_case = GUILDBUS__V1__PORTAL_REPLY__REPLY_OVERVIEW;
     ret->overview = o;
+    TRY(list_gaps(u, o, err));
     return count_messages(u, o, err);
 }
 

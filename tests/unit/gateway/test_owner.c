@@ -210,6 +210,68 @@ static void test_answers_an_error_to_every_truncated_body(void **state)
     WAIT_FOR(t, applied(t) == 1);
 }
 
+/* As the stream's end does: what is older than it keeps is gone. */
+static void forget_events(struct town *t)
+{
+    const struct bus_out out = { .subject = "$JS.API.STREAM.PURGE.EVENTS",
+                                 .data = "{}",
+                                 .size = 2 };
+    struct err err;
+    char *data;
+    size_t size;
+
+    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &data, &size, &err), STATUS_OK);
+    free(data);
+}
+
+static size_t gaps(struct town *t)
+{
+    CLEANUP(json_decref)
+    json_t *answer = ask(t, subject_portal(t->guild).text, "{\"portal\":{\"overview\":{}}}");
+    const json_t *overview = json_object_get(json_object_get(answer, "portalReply"), "overview");
+
+    return json_array_size(json_object_get(overview, "gaps"));
+}
+
+static void own_after(struct town *t, int pod, uint64_t epoch, int64_t unowned_ms)
+{
+    order(t, pod,
+          "{\"control\":{\"own\":{\"guildId\":\"%" PRIu64 "\",\"epoch\":\"%" PRIu64
+          "\",\"reason\":3,\"unownedSinceMs\":\"%" PRId64 "\"}}}",
+          t->guild, epoch, clock_wall_ms() - unowned_ms);
+    WAIT_FOR(t, t->claimed_epoch == epoch);
+}
+
+static void test_events_that_the_stream_has_lost_are_noted(void **state)
+{
+    struct town *t = *state;
+
+    own(t, 0, 1);
+    publish_message(t, 100);
+    WAIT_FOR(t, applied(t) == 1);
+    pod_stop(t, 0);
+    publish_message(t, 101);
+    own_after(t, 1, 2, 7200 * 1000); /* away for long, but the stream has all */
+    WAIT_FOR(t, applied(t) == 2);
+    pod_stop(t, 1);
+    publish_message(t, 102);
+    publish_message(t, 103);
+    forget_events(t);
+    publish_message(t, 104);
+    pod_start(t, 0, "alpha");
+    own_after(t, 0, 3, 1000); /* away for a moment: nothing can be lost */
+    WAIT_FOR(t, applied(t) == 3);
+    assert_int_equal(gaps(t), 0);
+    pod_stop(t, 0);
+    publish_message(t, 105);
+    forget_events(t);
+    publish_message(t, 106);
+    pod_start(t, 1, "beta");
+    own_after(t, 1, 4, 7200 * 1000);
+    WAIT_FOR(t, gaps(t) == 1);
+    WAIT_FOR(t, applied(t) == 4);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, town_open, town_close)
 
 int main(void)
@@ -224,6 +286,7 @@ int main(void)
         TEST(test_a_source_takes_back_what_nobody_claims),
         TEST(test_a_pod_that_restarts_reads_the_log_on_from_its_disk),
         TEST(test_a_guild_read_ahead_is_owned_only_when_ordered),
+        TEST(test_events_that_the_stream_has_lost_are_noted),
         TEST(test_an_interaction_is_executed_once),
         TEST(test_answers_an_error_to_every_truncated_body),
     };
