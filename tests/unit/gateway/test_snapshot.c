@@ -279,6 +279,64 @@ static void test_moves_go_on_while_snapshots_are_written(void **state)
     assert_same_rows(t);
 }
 
+/* Straight into the file, while nobody has it open: what years of a guild leave there. */
+static void fill(struct town *t, int64_t rows)
+{
+    CLEANUP(xfree) char *path = xasprintf("%s/alpha.sqlite3", t->folder);
+    sqlite3_stmt *q = NULL;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(
+            db,
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < ?2)"
+            " INSERT INTO message_stats SELECT ?1, 1000000000000 + i, i % 5000, i % 50, 'a category',"
+            " NULL, 40 + i % 900, 8 + i % 200, i % 7, 1700000000000 + i * 1000,"
+            " '[{\"chars\":120,\"words\":14,\"lines\":5,\"lang\":\"ts\"}]', '[\"https://example.org/' || i || '\"]'"
+            " FROM n",
+            -1, &q, NULL),
+        SQLITE_OK);
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)t->guild);
+    sqlite3_bind_int64(q, 2, rows);
+    assert_int_equal(sqlite3_step(q), SQLITE_DONE);
+    sqlite3_finalize(q);
+    sqlite3_close(db);
+}
+
+/* SNAPSHOT_ROWS=1200000 makes a guild of 200 MB of it. */
+static void test_a_guild_of_many_rows_moves_whole(void **state)
+{
+    struct town *t = *state;
+    const char *wish = getenv("SNAPSHOT_ROWS");
+    int64_t rows = wish ? strtoll(wish, NULL, 10) : 30000;
+
+    own(t, 0, 1);
+    publish_one_by_one(t, 100, 1);
+    pod_stop(t, 0);
+    fill(t, rows);
+    pod_start(t, 0, "alpha");
+    own(t, 0, 2);
+    int64_t begun_ms = clock_now_ms(), written = metric("guildbus_snapshots_total");
+    for (uint64_t id = 200; id < 220; id++) {
+        publish_message(t, id);
+        usleep(1000); /* records of their own */
+    }
+    WAIT_FOR(t, metric("guildbus_snapshots_total") > written);
+    int64_t written_ms = clock_now_ms();
+    be_standby(t, 1);
+    WAIT_FOR(t, caught_up(t, 0));
+    print_message("%" PRId64 " rows, %" PRId64 " chunks: written in %" PRId64
+                  " ms, read in %" PRId64 " ms\n",
+                  rows, chunks(t), written_ms - begun_ms, clock_now_ms() - written_ms);
+    assert_same_rows(t);
+    own(t, 1, 3);
+    assert_int_equal(
+        ask_rows(t, 1,
+                 "SELECT count(*) FROM message_stats WHERE guild_id=?1 AND message_id > 999999"),
+        rows);
+}
+
 static int open_without(void **state)
 {
     return town_open_with(state, 0);
@@ -318,6 +376,8 @@ int main(void)
             test_a_reader_whose_snapshot_is_replaced_takes_the_newer_one, open_small, town_close),
         cmocka_unit_test_setup_teardown(test_a_long_log_and_many_events_are_read_by_the_batch,
                                         open_without, town_close),
+        cmocka_unit_test_setup_teardown(test_a_guild_of_many_rows_moves_whole, open_small,
+                                        town_close),
         cmocka_unit_test_setup_teardown(test_moves_go_on_while_snapshots_are_written, open_small,
                                         town_close),
     };
