@@ -39,7 +39,7 @@ static const void *value_of(const struct config_row *row, const void *config)
 static bool is_text_kind(enum config_kind kind)
 {
     return kind == CONFIG_STRING || kind == CONFIG_ID || kind == CONFIG_URL ||
-           kind == CONFIG_HEX32 || kind == CONFIG_GUILDS;
+           kind == CONFIG_HEX32 || kind == CONFIG_GUILDS || kind == CONFIG_SNOWFLAKE;
 }
 
 /* --- reading --- */
@@ -184,6 +184,8 @@ static enum status check_text(const struct config_row *row, const char *value, s
     if (row->kind == CONFIG_HEX32 &&
         (strlen(value) != 64 || strspn(value, "0123456789abcdefABCDEF") != 64))
         return err_set(err, STATUS_INVALID, "is not a public key: give its 64 hex digits");
+    if (row->kind == CONFIG_SNOWFLAKE && (strchr(value, ',') || !is_guild_list(value)))
+        return err_set(err, STATUS_INVALID, "is not one id of Discord's: give its decimal digits");
     if (row->kind == CONFIG_GUILDS && !is_guild_list(value))
         return err_set(err, STATUS_INVALID,
                        "is not a list of guild ids: give decimal ids with commas between");
@@ -231,6 +233,7 @@ static enum status store_value(const struct config_row *row, const char *value, 
     case CONFIG_URL:
     case CONFIG_HEX32:
     case CONFIG_GUILDS:
+    case CONFIG_SNOWFLAKE:
         TRY(check_text(row, value, err));
         *(const char **)field = xstrdup(value);
         return STATUS_OK;

@@ -24,12 +24,13 @@ enum config_kind {
     CONFIG_ID,     /* const char *: [A-Za-z0-9_-]{1,64}, safe in a subject */
     CONFIG_URL, /* const char *: http(s)://, nats://, postgres(ql):// … with a host, without blanks
                  */
-    CONFIG_HEX32,  /* const char *: 64 hex digits (an Ed25519 public key) */
-    CONFIG_GUILDS, /* const char *: comma-separated snowflakes */
-    CONFIG_INT,    /* int64_t within min … max */
-    CONFIG_PORT,   /* int64_t 0 … 65535; 0 lets the system choose */
-    CONFIG_BOOL,   /* bool: 1 0 true false yes no on off */
-    CONFIG_LEVEL,  /* int64_t: debug info warn error, as enum log_level */
+    CONFIG_HEX32,     /* const char *: 64 hex digits (an Ed25519 public key) */
+    CONFIG_GUILDS,    /* const char *: comma-separated snowflakes */
+    CONFIG_SNOWFLAKE, /* const char *: one of Discord's ids, decimal */
+    CONFIG_INT,       /* int64_t within min … max */
+    CONFIG_PORT,      /* int64_t 0 … 65535; 0 lets the system choose */
+    CONFIG_BOOL,      /* bool: 1 0 true false yes no on off */
+    CONFIG_LEVEL,     /* int64_t: debug info warn error, as enum log_level */
 };
 
 struct config_row { /* NOLINT(clang-analyzer-optin.performance.Padding): read as a table's row */

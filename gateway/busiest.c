@@ -51,6 +51,8 @@ void owner_count(struct owner *o)
     if (c.ms < COUNT_MS)
         return;
     idmap_each(o->guilds, count_guild, &c);
+    if (!o->config.has_coordinator)
+        store_alive_put(o->store, clock_wall_ms());
     o->counted_ms = now_ms;
     atomic_store(&o->standbys, c.standbys);
     pthread_mutex_lock(&o->busiest_mu);

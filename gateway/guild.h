@@ -192,7 +192,9 @@ struct owner {
     size_t units_in_transaction;
     bool stopping;
     struct bus_sub *control, *forward;
-    int64_t removing_since_ms, counted_ms;
+    int64_t counted_ms;
+    int64_t
+        alive_before_ms; /* wall clock: when the process before this one was last there; 0: none */
 
     _Atomic bool rechecking;        /* a recheck is on its way: no read is answered from memory */
     _Atomic int64_t lease_until_ms; /* monotonic; written by membership */

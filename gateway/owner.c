@@ -282,6 +282,7 @@ static void begin_unasked(struct owner *o, uint64_t guild_id, bool claim)
     if (claim) {
         g->claim_epoch = UINT64_MAX; /* the epoch after the log's last */
         g->claim_reason = CLAIM_FIXED;
+        g->unowned_since_ms = o->alive_before_ms;
     } else {
         g->forget_at_ms = clock_now_ms() + PREFETCH_MS;
         owner_wake_in(g, PREFETCH_MS);
@@ -390,6 +391,8 @@ enum status owner_new(const struct owner_config *config, struct owner **ret_owne
     enum status status = mailbox_new(MAILBOX_LETTERS, &o->box, err);
     if (status == STATUS_OK)
         status = store_open(config->path, &o->store, err);
+    if (status == STATUS_OK)
+        o->alive_before_ms = store_alive_get(o->store);
     if (status == STATUS_OK && config->snapshot_records)
         status = snapshotter_new(o->bus, config->path, o->box, &o->snapshotter, err);
     if (status != STATUS_OK) {

@@ -17,7 +17,7 @@ const struct config_row gateway_settings_rows[] = {
       .help = "folder of the pod's SQLite database" },
     { "DISCORD_TOKEN", CONFIG_STRING, FIELD(token), .required = true, .secret = true,
       .help = "the bot's token" },
-    { "DISCORD_APPLICATION_ID", CONFIG_STRING, FIELD(application_id), .required = true,
+    { "DISCORD_APPLICATION_ID", CONFIG_SNOWFLAKE, FIELD(application_id), .required = true,
       .help = "the application's id" },
     { "DISCORD_API_URL", CONFIG_URL, FIELD(api_url), .fallback = "https://discord.com/api/v10",
       .help = "Discord's REST API, or the simulator's" },

@@ -196,11 +196,12 @@ void owner_on_forward(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
     Guildbus__V1__Envelope *e = NULL;
     struct err err = { 0 };
 
-    if (codec_decode(in->data, in->size, arena, &e, &err) != STATUS_OK ||
-        e->body_case != GUILDBUS__V1__ENVELOPE__BODY_FORWARD) {
-        log_warn("forward_broken", "text=\"%s\" next=skipped", err.text);
-        owner_respond_error(o, in->reply, false, STATUS_INVALID,
-                            *err.text ? err.text : "not a forward");
+    enum status status = codec_decode(in->data, in->size, arena, &e, &err);
+    if (status == STATUS_OK && e->body_case != GUILDBUS__V1__ENVELOPE__BODY_FORWARD)
+        status = err_set(&err, STATUS_INVALID, "this subject takes an Envelope with forward");
+    if (status != STATUS_OK) {
+        log_warn("forward_broken", "text=%s next=skipped", LOG_QUOTE(err.text));
+        owner_respond_error(o, in->reply, false, STATUS_INVALID, err.text);
         return;
     }
     const Guildbus__V1__Forward *f = e->forward;

@@ -31,6 +31,7 @@ enum status schema_create(sqlite3 *db, struct err *err)
         " idx INTEGER NOT NULL, log_seq INTEGER NOT NULL, event_seq INTEGER NOT NULL, events_applied INTEGER NOT NULL,"
         " dirty INTEGER NOT NULL, deleting INTEGER NOT NULL, session TEXT NOT NULL DEFAULT '',"
         " session_seq INTEGER NOT NULL DEFAULT 0)",
+        "CREATE TABLE IF NOT EXISTS pod_state(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS guild_state_deleting ON guild_state(deleting) WHERE deleting=1",
 #define TABLE(name, columns) "CREATE TABLE IF NOT EXISTS " #name "(" columns ") WITHOUT ROWID",
 #define INDEX(name, table, columns, is_unique)

@@ -312,3 +312,24 @@ enum status store_next_removal(struct store *s, uint64_t *ret_guild_id, struct e
         return err_set(err, STATUS_NOT_FOUND, "nothing to remove");
     return code == SQLITE_ROW ? STATUS_OK : store_failed(s, "next removal", err);
 }
+
+int64_t store_alive_get(struct store *s)
+{
+    sqlite3_stmt *q = store_sql(s, "SELECT value FROM pod_state WHERE key='alive_ms'");
+    int64_t alive_ms = sqlite3_step(q) == SQLITE_ROW ? sqlite3_column_int64(q, 0) : 0;
+
+    sqlite3_reset(q);
+    return alive_ms;
+}
+
+void store_alive_put(struct store *s, int64_t now_ms)
+{
+    struct err err;
+
+    store_begin(s);
+    sqlite3_stmt *q =
+        store_sql(s, "INSERT OR REPLACE INTO pod_state(key, value) VALUES('alive_ms', ?1)");
+    sqlite3_bind_int64(q, 1, now_ms);
+    if (run(s, q, "note that the pod lives", &err) != STATUS_OK)
+        log_warn("alive_not_noted", "text=%s", LOG_QUOTE(err.text)); /* the commit will say more */
+}

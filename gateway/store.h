@@ -82,6 +82,11 @@ enum status store_remove_some(struct store *s, uint64_t guild_id, int limit, boo
 /* One guild whose rows are being removed; NOT_FOUND: none. */
 enum status store_next_removal(struct store *s, uint64_t *ret_guild_id, struct err *err) MUST_CHECK;
 
+/* When this database was last in use, wall clock; 0: never. For pods without a coordinator, which
+ * would know. */
+int64_t store_alive_get(struct store *s);
+void store_alive_put(struct store *s, int64_t now_ms);
+
 /* For unit.c. sql must be a literal. */
 sqlite3_stmt *store_sql(struct store *s, const char *sql);
 enum status store_failed(struct store *s, const char *doing, struct err *err);
