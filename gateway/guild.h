@@ -192,7 +192,7 @@ struct owner {
     size_t units_in_transaction;
     bool stopping;
     struct bus_sub *control, *forward;
-    int64_t counted_ms;
+    int64_t counted_ms, strangers_at_ms;
     int64_t
         alive_before_ms; /* wall clock: when the process before this one was last there; 0: none */
 

@@ -23,7 +23,8 @@ enum {
     REMOVE_ROWS_AT_ONCE = 500, /* of a guild that left, between other work */
     REMOVE_PAUSE_MS = 5,
     PREFETCH_MS = 60000,
-    SWEEP_MS = 30000, /* each guild looks for a lost last event once in this */
+    STRANGERS_MS = 10 * 60 * 1000, /* by then the coordinator has ordered what belongs here */
+    SWEEP_MS = 30000,              /* each guild looks for a lost last event once in this */
 };
 
 static struct metric guilds_owned =
@@ -233,6 +234,22 @@ static bool remove_rows(struct owner *o)
     return status == STATUS_OK;
 }
 
+static bool is_known(void *ctx, uint64_t guild_id)
+{
+    return owner_guild(ctx, guild_id);
+}
+
+/* What an earlier process left here and nobody has asked for since: another pod has it. */
+static void remove_strangers(struct owner *o)
+{
+    if (!o->strangers_at_ms || clock_now_ms() < o->strangers_at_ms)
+        return;
+    o->strangers_at_ms = 0;
+    size_t count = store_remove_strangers(o->store, is_known, o);
+    if (count)
+        log_info("old_rows_removed", "guilds=%zu", count);
+}
+
 static int wait_ms(const struct owner *o, bool removing)
 {
     int64_t left = timer_heap_next(o->timers) - clock_now_ms();
@@ -257,6 +274,7 @@ static void *run(void *arg)
             mailbox_drain(o->box, o);
         run_timers(o);
         owner_count(o);
+        remove_strangers(o);
         if (ready == 0)
             removing = remove_rows(o);
         else
@@ -383,6 +401,8 @@ enum status owner_new(const struct owner_config *config, struct owner **ret_owne
 
     o->config = *config;
     o->counted_ms = clock_now_ms();
+    if (config->has_coordinator)
+        o->strangers_at_ms = clock_now_ms() + STRANGERS_MS;
     pthread_mutex_init(&o->busiest_mu, NULL);
     o->bus = config->bus;
     o->guilds = idmap_new();

@@ -333,3 +333,24 @@ void store_alive_put(struct store *s, int64_t now_ms)
     if (run(s, q, "note that the pod lives", &err) != STATUS_OK)
         log_warn("alive_not_noted", "text=%s", LOG_QUOTE(err.text)); /* the commit will say more */
 }
+
+size_t store_remove_strangers(struct store *s, bool (*is_known)(void *ctx, uint64_t guild_id),
+                              void *ctx)
+{
+    sqlite3_stmt *all = store_sql(s, "SELECT guild_id FROM guild_state WHERE deleting=0");
+    struct err err;
+    size_t count = 0;
+
+    store_begin(s);
+    while (sqlite3_step(all) == SQLITE_ROW) {
+        uint64_t guild_id = (uint64_t)sqlite3_column_int64(all, 0);
+        if (is_known(ctx, guild_id))
+            continue;
+        sqlite3_stmt *q = store_sql(s, "UPDATE guild_state SET deleting=1 WHERE guild_id=?1");
+        sqlite3_bind_int64(q, 1, (sqlite3_int64)guild_id);
+        if (run(s, q, "mark for removal", &err) == STATUS_OK)
+            count++;
+    }
+    sqlite3_reset(all);
+    return count;
+}

@@ -82,6 +82,10 @@ enum status store_remove_some(struct store *s, uint64_t guild_id, int limit, boo
 /* One guild whose rows are being removed; NOT_FOUND: none. */
 enum status store_next_removal(struct store *s, uint64_t *ret_guild_id, struct err *err) MUST_CHECK;
 
+/* Marks the rows of guilds that is_known does not know for removal; returns how many guilds. */
+size_t store_remove_strangers(struct store *s, bool (*is_known)(void *ctx, uint64_t guild_id),
+                              void *ctx);
+
 /* When this database was last in use, wall clock; 0: never. For pods without a coordinator, which
  * would know. */
 int64_t store_alive_get(struct store *s);

@@ -181,6 +181,30 @@ static void test_removes_a_guild_in_small_steps_and_no_other(void **state UNUSED
     assert_int_equal(store_next_removal(s, &id, &err), STATUS_NOT_FOUND);
 }
 
+static bool is_guild(void *ctx, uint64_t guild_id)
+{
+    (*(int *)ctx)++;
+    return guild_id == GUILD;
+}
+
+static void test_rows_that_nobody_asked_for_are_marked_for_removal(void **state UNUSED)
+{
+    CLEANUP(store_close) struct store *s = open_memory();
+    const struct guild_position p = { .epoch = 1, .idx = 1, .log_seq = 1 };
+    struct err err;
+    uint64_t id = 0;
+    int asked = 0;
+
+    store_begin(s);
+    assert_int_equal(store_position_put(s, GUILD, &p, &err), STATUS_OK);
+    assert_int_equal(store_position_put(s, GUILD + 1, &p, &err), STATUS_OK);
+    assert_int_equal(store_remove_strangers(s, is_guild, &asked), 1);
+    assert_int_equal(asked, 2);
+    assert_int_equal(store_next_removal(s, &id, &err), STATUS_OK);
+    assert_int_equal(id, GUILD + 1);
+    assert_int_equal(store_commit(s, &err), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_an_undone_unit_leaves_nothing),
         cmocka_unit_test(test_text_that_is_not_utf8_undoes_the_unit),
         cmocka_unit_test(test_refuses_rows_it_cannot_hold),
+        cmocka_unit_test(test_rows_that_nobody_asked_for_are_marked_for_removal),
         cmocka_unit_test(test_removes_a_guild_in_small_steps_and_no_other),
     };
     return cmocka_run_group_tests_name("gateway/store", tests, NULL, NULL);
