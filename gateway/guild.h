@@ -260,6 +260,8 @@ void guild_on_event_read_end(struct guild *g, enum status status);
  * the owner may write there, but what another wrote must not stop the guild. */
 bool guild_read_record(struct guild *g, const void *data, size_t size, uint64_t seq,
                        struct arena *arena, Guildbus__V1__LogRecord **ret_record);
+/* Whether the tail lost the last record: nothing follows that shows it. */
+void guild_look_for_more(struct guild *g);
 /* One more read, in the state it is in. */
 void guild_read_on(struct guild *g);
 void guild_tail_start(struct guild *g);

@@ -604,7 +604,7 @@ static void sweep(struct guild *g, int64_t now_ms)
     if (now_ms < g->sweep_at_ms)
         return;
     if (g->sweep_at_ms && g->state == GUILD_WARM)
-        guild_load(g); /* nothing follows that shows a lost last record */
+        guild_look_for_more(g);
     if (g->sweep_at_ms && g->state == GUILD_SERVING) {
         guild_prune_answered(g);
         guild_catch_up(g); /* the very last event of a guild may have been lost on the way: nothing

@@ -215,6 +215,25 @@ static void read_next(struct guild *g)
         &(struct bus_waiter){ g->owner->box, on_next, g->owner, owner_ask_new(g), JS_TIMEOUT_MS });
 }
 
+static void on_looked(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
+{
+    struct guild *g = owner_ask_take(ctx, serial);
+    struct js_message m;
+    struct err err;
+
+    if (g && g->state == GUILD_WARM && status == STATUS_OK &&
+        js_parse_next(in, &m, &err) == STATUS_OK && m.seq > g->pos.log_seq)
+        guild_load(g);
+}
+
+void guild_look_for_more(struct guild *g)
+{
+    js_get_next(g->owner->bus, subject_log_stream(g->id).text, subject_log(g->id).text,
+                g->pos.log_seq + 1,
+                &(struct bus_waiter){ g->owner->box, on_looked, g->owner, owner_ask_new(g),
+                                      JS_TIMEOUT_MS });
+}
+
 void guild_read_on(struct guild *g)
 {
     read_next(g);
