@@ -179,9 +179,9 @@ def run(body):
         print(f"SKIPPED: {e}", flush=True)
         code = SKIPPED
     except BaseException:  # also a Ctrl-C: what was started must end
+        traceback.print_exc()  # first: what is cut off a long output is its end
+        sys.stderr.flush()
         flow.excerpts()
-        print("", file=sys.stderr)
-        traceback.print_exc()
     finally:
         flow.end_all()
         if args.keep:
