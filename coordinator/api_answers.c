@@ -105,6 +105,8 @@ static void add_pod(void *ctx, const struct pod_row *row)
     put(o, "lease_ms_left", json_integer(left_ms > 0 ? left_ms : 0));
     put(o, "version", json_string(row->version));
     put(o, "schema", json_integer(row->schema));
+    put(o, "standbys", json_integer(0));
+    put(o, "drain_wished", json_boolean(row->drain_wished));
     put(o, "shards", json_array());
     must(!json_array_append_new(sink->rows, o));
 }
@@ -119,6 +121,19 @@ static void add_shard(void *ctx, const struct shard_row *row)
     {
         if (!strcmp(json_str(pod, "pod_id"), row->pod))
             must(!json_array_append_new(json_object_get(pod, "shards"), json_integer(row->shard)));
+    }
+}
+
+static void add_standbys(void *ctx, const char *name, uint64_t count)
+{
+    struct list_sink *sink = ctx;
+    size_t i;
+    json_t *pod;
+
+    json_array_foreach(sink->rows, i, pod)
+    {
+        if (!strcmp(json_str(pod, "pod_id"), name))
+            put(pod, "standbys", json_integer((json_int_t)count));
     }
 }
 
@@ -161,6 +176,7 @@ static enum status answer_pods(struct coordinator *c, struct api_call *call, str
     TRY(store_now(c->store, &sink.now_ms, err));
     TRY(store_pods(c->store, add_pod, &sink, err));
     TRY(store_shards(c->store, add_shard, &sink, err));
+    TRY(store_count_standbys(c->store, add_standbys, &sink, err));
     finish(call, 200, root);
     return STATUS_OK;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
@@ -36,13 +37,49 @@ int64_t db_now_ms(const struct coordinator *c)
     return clock_now_ms() + c->db_ahead_ms;
 }
 
+/* ---- the store ---- */
+
+/* What the plan does to moves, for tests that end or stop the process around its commit. */
+struct steps {
+    bool wished, cutover, ended;
+};
+
+static struct steps steps_of(const struct coordinator *c)
+{
+    struct steps s = { 0 };
+
+    for (size_t i = 0; i < c->plan.move_count; i++) {
+        const struct move_row *row = &c->plan.moves[i];
+        const struct mirror_move *before = mirror_move(c->mirror, row->id);
+        s.wished |= !before;
+        s.cutover |= row->state == MOVE_STATE_CUTOVER;
+        s.ended |=
+            before && before->row.state == MOVE_STATE_CUTOVER && row->state != MOVE_STATE_CUTOVER;
+    }
+    return s;
+}
+
 enum status commit(struct coordinator *c, struct err *err)
 {
     if (plan_is_empty(&c->plan))
         return STATUS_OK;
+    const struct steps steps = steps_of(c);
+    if (steps.wished)
+        FAILPOINT("coordinator_0_plan");
+    if (steps.cutover)
+        FAILPOINT("coordinator_3_authorise");
+    if (steps.ended)
+        FAILPOINT("coordinator_7_claimed");
     TRY(store_commit(c->store, &c->plan, err));
-    mirror_apply(c->mirror, &c->plan, clock_now_ms());
+    mirror_apply(c->mirror, &c->plan, (struct moment){ clock_now_ms(), db_now_ms(c) });
     plan_clear(&c->plan);
+    c->starting = 0;
+    if (steps.wished)
+        FAILPOINT("coordinator_0_planned");
+    if (steps.cutover)
+        FAILPOINT("coordinator_3_authorised");
+    if (steps.ended)
+        FAILPOINT("coordinator_7_committed");
     return STATUS_OK;
 }
 
@@ -68,7 +105,8 @@ static void stop_leading(struct coordinator *c)
     drop_waiting(c, &away);
     mirror_free(TAKE(c->mirror));
     plan_clear(&c->plan);
-    c->held = c->unfrozen = false;
+    c->held = c->unfrozen = c->evening = c->move_ended = false;
+    c->starting = 0;
     metric_set(&leads_gauge, 0);
 }
 
@@ -126,6 +164,36 @@ static enum status load_guilds(struct coordinator *c, int64_t now_ms, struct err
     return STATUS_OK;
 }
 
+struct standby_page {
+    struct coordinator *c;
+    struct standby_row last;
+    size_t count;
+};
+
+static void on_standby(void *ctx, const struct standby_row *row)
+{
+    struct standby_page *page = ctx;
+
+    page->last = *row;
+    page->count++;
+    mirror_put_standby(page->c->mirror, row);
+}
+
+static enum status load_standbys(struct coordinator *c, struct err *err)
+{
+    struct standby_page page = { .c = c };
+    struct standby_query query = { .from_start = true, .limit = GUILDS_PAGE };
+
+    do {
+        page.count = 0;
+        TRY(store_standbys(c->store, &query, on_standby, &page, err));
+        query.from_start = false;
+        query.after = page.last.guild_id;
+        query.after_pod = page.last.pod;
+    } while (page.count == GUILDS_PAGE);
+    return STATUS_OK;
+}
+
 static enum status load(struct coordinator *c, struct err *err)
 {
     int64_t now_ms = 0;
@@ -134,6 +202,7 @@ static enum status load(struct coordinator *c, struct err *err)
     c->db_ahead_ms = now_ms - clock_now_ms();
     TRY(store_pods(c->store, on_pod, c, err));
     TRY(load_guilds(c, now_ms, err));
+    TRY(load_standbys(c, err));
     TRY(store_open_moves(c->store, on_move, c, err));
     TRY(store_last_move_id(c->store, &c->last_move_id, err));
     return shards_load(c, err);
@@ -183,21 +252,24 @@ static void measure(const struct coordinator *c)
         alive += pod_is_alive(c, c->mirror->pods[i]);
     metric_set(&pods_gauge, alive);
     metric_set(&guilds_gauge, (int64_t)idmap_count(c->mirror->guilds));
-    metric_set(&moves_gauge, (int64_t)mirror_moves_running(c->mirror));
+    metric_set(&moves_gauge, (int64_t)c->mirror->running);
     metric_set(&held_gauge, c->held);
+    standbys_measure(c);
 }
 
+/* A move that ended makes room for the next at once: a drain is as fast as the pods are. */
 static enum status decide(struct coordinator *c, bool whole_turn, struct err *err)
 {
     TRY(guilds_settle(c, err));
     TRY(handoffs_settle(c, err));
     if (!whole_turn)
-        return STATUS_OK;
+        return c->move_ended ? handoffs_turn(c, err) : STATUS_OK;
     TRY(pods_renew(c, err));
     TRY(pods_expire(c, err));
     TRY(handoffs_turn(c, err));
     TRY(guilds_place(c, err));
     TRY(shards_place(c, err));
+    TRY(standbys_turn(c, err));
     if (clock_now_ms() < c->next_forget_ms)
         return STATUS_OK;
     c->next_forget_ms = clock_now_ms() + FORGET_EACH_MS;

@@ -19,7 +19,7 @@
 
 struct coordinator_config {
     const char *nats_url, *database_url, *data_dir, *api_bind, *token;
-    int64_t api_port, lease_ms, shard_count, max_moves, events_hours, nats_replicas;
+    int64_t api_port, lease_ms, shard_count, max_moves, standbys, events_hours, nats_replicas;
     struct service_config service;
 };
 

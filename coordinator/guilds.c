@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
@@ -22,14 +23,17 @@ static struct metric refused_claims_total = METRIC_COUNTER(
 
 /* ---- placement ---- */
 
-/* row becomes the pod's, at an epoch that nobody had. */
-static void authorise(struct guild_row *row, const struct pod_row *pod, const char *what)
+/* row becomes the pod's, at an epoch that nobody had. lease_ended_ms: its owner's, 0: not known.
+ * Who was to claim it and never did has not owned it: then it has been without an owner for longer.
+ */
+static void authorise(struct guild_row *row, const struct pod_row *pod, int64_t lease_ended_ms)
 {
+    if (row->state != GUILD_CLAIMING)
+        row->unowned_ms = lease_ended_ms;
     text_copy(row->pod, sizeof(row->pod), pod->pod);
     row->epoch = row->next_epoch++;
     row->incarnation = pod->incarnation;
     row->state = GUILD_CLAIMING;
-    row->what = what;
 }
 
 static void warn_full(struct coordinator *c, const struct place_pod *pod)
@@ -41,32 +45,50 @@ static void warn_full(struct coordinator *c, const struct place_pod *pod)
     c->next_warning_ms = clock_now_ms() + 5000;
 }
 
-/* The pod that has it warm, else the least loaded. NULL: nobody can take it. */
+/* The least loaded. NULL: nobody can take it. */
 static const struct pod_row *choose(struct coordinator *c, struct place *place,
-                                    const struct guild_row *row, const char *prefer)
+                                    const struct guild_row *row)
 {
     bool full = false;
-
-    for (size_t i = 0; *prefer && i < place->count; i++) {
-        struct place_pod *p = &place->pods[i];
-        if (strcmp(p->id, prefer) != 0 || !p->takes || p->schema < row->schema)
-            continue;
-        p->assigned++;
-        return &((struct mirror_pod *)p->user)->row;
-    }
     struct place_pod *best = place_guild(place, row->schema, NULL, &full);
+
     if (full)
         warn_full(c, best);
     return best ? &((struct mirror_pod *)best->user)->row : NULL;
 }
 
+/* Whoever has it warm: what a move was warming, else its standbys. NULL: nobody who can take it. */
+static const struct pod_row *choose_warm(struct place *place, const struct mirror_guild *g)
+{
+    const struct mirror_pod *warm[1 + MOST_STANDBYS] = { 0 };
+
+    for (size_t i = 0; *g->prefer && i < place->count; i++) {
+        if (!strcmp(place->pods[i].id, g->prefer))
+            warm[0] = place->pods[i].user;
+    }
+    for (unsigned i = 0; i < g->follower_count; i++) {
+        if (g->followers[i].rank > STANDBY_DROP)
+            warm[g->followers[i].rank] = g->followers[i].pod;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(warm); i++) {
+        struct place_pod *p = warm[i] ? &place->pods[warm[i]->index] : NULL;
+        if (!p || !p->takes || p->schema < g->row.schema)
+            continue;
+        p->assigned++;
+        return &warm[i]->row;
+    }
+    return NULL;
+}
+
 static void place_new(struct coordinator *c, struct place *place, uint64_t guild_id)
 {
     struct guild_row row = { .guild_id = guild_id, .next_epoch = 1, .state = GUILD_UNASSIGNED };
-    const struct pod_row *pod = choose(c, place, &row, "");
+    const struct pod_row *pod = choose(c, place, &row);
 
-    if (pod)
-        authorise(&row, pod, "new");
+    if (pod) {
+        authorise(&row, pod, 0);
+        guild_row_note(&row, "new", "seen", 0);
+    }
     plan_guild(&c->plan, &row);
 }
 
@@ -77,7 +99,8 @@ enum status guilds_seen(struct coordinator *c, const Guildbus__V1__GuildsSeen *s
     size_t fresh = 0;
 
     for (size_t i = 0; i < seen->n_guild_ids; i++) {
-        if (mirror_guild(c->mirror, seen->guild_ids[i]))
+        if (mirror_guild(c->mirror, seen->guild_ids[i]) ||
+            plan_has_guild(&c->plan, seen->guild_ids[i]))
             continue;
         if (idmap_count(c->mirror->guilds) + c->plan.guild_count >= MOST_GUILDS) {
             struct err full = { 0 };
@@ -107,10 +130,11 @@ static enum status place_unassigned(struct coordinator *c, struct place *place, 
 
     for (struct link *l = list->next; l != list && c->plan.guild_count < PLAN_GUILDS; l = l->next) {
         struct guild_row row = CONTAINER_OF(l, struct mirror_guild, wait)->row;
-        const struct pod_row *pod = choose(c, place, &row, "");
+        const struct pod_row *pod = choose(c, place, &row);
         if (!pod)
             break;
-        authorise(&row, pod, "new");
+        authorise(&row, pod, 0);
+        guild_row_note(&row, "new", "seen", 0);
         plan_guild(&c->plan, &row);
     }
     if (c->plan.guild_count == PLAN_GUILDS)
@@ -124,25 +148,33 @@ static bool wants_owner(const struct mirror_guild *g)
     return !g->move || !move_state_is_open(g->move->row.state);
 }
 
+static bool plan_failover(struct coordinator *c, struct place *place, const struct mirror_guild *g)
+{
+    struct guild_row row = g->row;
+    const struct pod_row *pod = wants_owner(g) ? choose_warm(place, g) : NULL;
+    const char *why = pod ? "to a standby" : "to the least loaded";
+
+    if (!pod)
+        pod = wants_owner(g) ? choose(c, place, &row) : NULL;
+    if (!pod)
+        return false;
+    authorise(&row, pod, lease_end_of(c, g->row.pod));
+    guild_row_note(&row, "failover", why, 0);
+    plan_guild(&c->plan, &row);
+    return true;
+}
+
 static enum status fail_over(struct coordinator *c, struct place *place, struct mirror_pod *dead,
                              struct err *err)
 {
     size_t count = 0;
 
-    for (struct link *l = dead->guilds.next; l != &dead->guilds && count < PLAN_GUILDS;
-         l = l->next) {
-        struct mirror_guild *g = CONTAINER_OF(l, struct mirror_guild, of_pod);
-        struct guild_row row = g->row;
-        const struct pod_row *pod = wants_owner(g) ? choose(c, place, &row, g->prefer) : NULL;
-        if (!pod)
-            continue;
-        authorise(&row, pod, "failover");
-        plan_guild(&c->plan, &row);
-        count++;
-    }
+    for (struct link *l = dead->guilds.next; l != &dead->guilds && count < PLAN_GUILDS; l = l->next)
+        count += plan_failover(c, place, CONTAINER_OF(l, struct mirror_guild, of_pod));
     if (!count)
         return STATUS_OK;
     TRY(commit(c, err));
+    FAILPOINT("coordinator_f_authorised");
     if (count == PLAN_GUILDS)
         c->next_turn_ms = 0; /* more waits */
     metric_add(&failed_over_total, (int64_t)count);
@@ -165,7 +197,8 @@ static enum status reauthorise(struct coordinator *c, struct mirror_pod *pod, st
         if (!wants_owner(g) || c->plan.guild_count >= PLAN_GUILDS)
             continue;
         struct guild_row row = g->row;
-        authorise(&row, &pod->row, "restart");
+        authorise(&row, &pod->row, pod->row.lease_before_ms);
+        guild_row_note(&row, "restart", "its process is another", 0);
         plan_guild(&c->plan, &row);
     }
     size_t count = c->plan.guild_count;
@@ -208,7 +241,8 @@ enum status guild_catch_up(struct coordinator *c, struct mirror_guild *g, uint64
              row.guild_id, row.pod, row.epoch, epoch);
     if (row.next_epoch <= epoch)
         row.next_epoch = epoch + 1;
-    authorise(&row, &g->pod->row, "catch-up");
+    authorise(&row, &g->pod->row, 0);
+    guild_row_note(&row, "catch-up", "the log knows a later epoch", 0);
     plan_guild(&c->plan, &row);
     return commit(c, err);
 }
@@ -255,15 +289,16 @@ static enum status refuse(struct claim *claim, enum status status, const char *w
 }
 
 static void own(struct coordinator *c, const struct mirror_guild *g, const struct mirror_pod *pod,
-                uint64_t epoch, const char *what)
+                const struct claim *claim, const char *what)
 {
     struct guild_row row = g->row;
 
     text_copy(row.pod, sizeof(row.pod), pod->row.pod);
-    row.epoch = epoch;
+    row.epoch = claim->epoch;
     row.incarnation = pod->row.incarnation;
     row.state = GUILD_OWNED;
-    row.what = what;
+    row.unowned_ms = 0;
+    guild_row_note(&row, what, "claimed", claim->move_id);
     if (pod->row.schema > row.schema)
         row.schema = pod->row.schema;
     plan_guild(&c->plan, &row);
@@ -298,23 +333,15 @@ static enum status settle_late(struct coordinator *c, const struct mirror_guild 
         return refuse(claim, STATUS_CONFLICT, "nobody gave this epoch to this pod");
     if (status != STATUS_OK)
         return status;
-    own(c, g, pod, claim->epoch, "late claim");
+    claim->move_id = move.id;
+    own(c, g, pod, claim, "late claim");
     return STATUS_OK;
-}
-
-static bool is_planned(const struct coordinator *c, uint64_t guild_id)
-{
-    for (size_t i = 0; i < c->plan.guild_count; i++) {
-        if (c->plan.guilds[i].guild_id == guild_id)
-            return true;
-    }
-    return false;
 }
 
 static enum status settle(struct coordinator *c, struct claim *claim, struct err *err)
 {
     /* Two claims of one guild are judged one after the other. */
-    if (c->plan.guild_count >= PLAN_GUILDS || is_planned(c, claim->guild_id))
+    if (c->plan.guild_count >= PLAN_GUILDS || plan_has_guild(&c->plan, claim->guild_id))
         TRY(commit(c, err));
     const struct mirror_guild *g = mirror_guild(c->mirror, claim->guild_id);
     const struct mirror_pod *pod = mirror_pod(c->mirror, claim->pod);
@@ -331,7 +358,7 @@ static enum status settle(struct coordinator *c, struct claim *claim, struct err
     if (g->pod != pod)
         return refuse(claim, STATUS_CONFLICT, "this epoch was given to another pod");
     if (g->row.state == GUILD_CLAIMING || g->row.incarnation != claim->incarnation)
-        own(c, g, pod, claim->epoch, "owned");
+        own(c, g, pod, claim, "owned");
     return STATUS_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
@@ -33,8 +34,7 @@ static struct move_facts facts_of(const struct coordinator *c, const struct mirr
     return (struct move_facts){
         .state = m->row.state,
         .age_ms = clock_now_ms() - m->entered_ms,
-        .slot_free =
-            mirror_moves_running(c->mirror) + c->plan.move_count < (size_t)c->config->max_moves,
+        .slot_free = c->mirror->running + c->starting < (size_t)c->config->max_moves,
         .source_owns = owns,
         .source_alive = owns && source->row.status != POD_OFFLINE &&
                         source->row.incarnation == g->row.incarnation,
@@ -46,12 +46,24 @@ static struct move_facts facts_of(const struct coordinator *c, const struct mirr
 
 /* ---- what a step does to the rows ---- */
 
+/* The history keeps the pointer: static texts. */
+static const char *reason_of(const struct move_row *move)
+{
+    static const char *const reasons[] = { "operator", "drain", "rebalance" };
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        if (!strcmp(move->reason, reasons[i]))
+            return reasons[i];
+    }
+    return "";
+}
+
 static void begin_cutover(struct move_row *move, struct guild_row *guild)
 {
     move->epoch = guild->next_epoch++;
     move->unseal_epoch = guild->next_epoch++;
     guild->state = GUILD_MOVING;
-    guild->what = "cutover";
+    guild_row_note(guild, "cutover", reason_of(move), move->id);
 }
 
 static void end_cutover(const struct coordinator *c, const struct move_row *move,
@@ -61,7 +73,12 @@ static void end_cutover(const struct coordinator *c, const struct move_row *move
     const struct mirror_pod *owner = mirror_pod(c->mirror, moved ? move->target : move->source);
 
     guild->state = GUILD_OWNED;
-    guild->what = !fact ? "both pods gone" : moved ? "moved" : "un-sealed";
+    guild->unowned_ms = 0;
+    guild_row_note(guild,
+                   !fact   ? "both pods gone"
+                   : moved ? "moved"
+                           : "un-sealed",
+                   reason_of(move), move->id);
     if (!fact)
         return; /* the guild fails over */
     text_copy(guild->pod, sizeof(guild->pod), moved ? move->target : move->source);
@@ -114,8 +131,11 @@ static void plan_step(struct coordinator *c, struct mirror_move *m, const struct
         g->no_move_before_ms = clock_now_ms() + COOL_DOWN_MS;
     }
     plan_move(&c->plan, &move);
-    if (!move_state_is_open(move.state))
-        report_end(&move);
+    c->starting += before == MOVE_STATE_WISHED && step->next == MOVE_STATE_WARMING;
+    if (move_state_is_open(move.state))
+        return;
+    c->move_ended = true;
+    report_end(&move);
 }
 
 void handoff_step(struct coordinator *c, struct mirror_move *m, enum move_event event,
@@ -170,8 +190,10 @@ static void take_report(struct coordinator *c, const struct report *r)
 
     if (!m || !move_state_is_open(m->row.state) || strcmp(r->pod, m->row.target) != 0)
         return;
-    if (r->step == GUILDBUS__V1__MOVE_STEP__MOVE_WARM && m->row.state == MOVE_STATE_WARMING)
+    if (r->step == GUILDBUS__V1__MOVE_STEP__MOVE_WARM && m->row.state == MOVE_STATE_WARMING) {
+        FAILPOINT("coordinator_2_ready");
         handoff_step(c, m, MOVE_EVENT_WARM, NULL);
+    }
     if (r->step != GUILDBUS__V1__MOVE_STEP__MOVE_FAILED)
         return;
     m->target_gave_up = m->row.state == MOVE_STATE_CUTOVER;
@@ -179,20 +201,11 @@ static void take_report(struct coordinator *c, const struct report *r)
     m->next_order_ms = 0;
 }
 
-static bool is_planned(const struct coordinator *c, uint64_t move_id)
-{
-    for (size_t i = 0; i < c->plan.move_count; i++) {
-        if (c->plan.moves[i].id == move_id)
-            return true;
-    }
-    return false;
-}
-
 enum status handoffs_settle(struct coordinator *c, struct err *err)
 {
     for (size_t i = 0; i < c->report_count; i++) {
         /* Two reports of one move are judged one after the other. */
-        if (c->plan.move_count >= PLAN_GUILDS || is_planned(c, c->reports[i].move_id))
+        if (c->plan.move_count >= PLAN_GUILDS || plan_has_move(&c->plan, c->reports[i].move_id))
             TRY(commit(c, err));
         take_report(c, &c->reports[i]);
     }
@@ -205,7 +218,8 @@ enum status handoffs_settle(struct coordinator *c, struct err *err)
 
 /* ---- wishes ---- */
 
-static void plan_wish(struct coordinator *c, const struct mirror_guild *g, const char *target)
+uint64_t handoff_plan(struct coordinator *c, const struct mirror_guild *g, const char *target,
+                      const char *reason)
 {
     struct move_row row = { .id = ++c->last_move_id,
                             .guild_id = g->row.guild_id,
@@ -213,7 +227,9 @@ static void plan_wish(struct coordinator *c, const struct mirror_guild *g, const
 
     text_copy(row.source, sizeof(row.source), g->row.pod);
     text_copy(row.target, sizeof(row.target), target);
+    text_copy(row.reason, sizeof(row.reason), reason);
     plan_move(&c->plan, &row);
+    return row.id;
 }
 
 static enum status check_target(const struct coordinator *c, const struct mirror_guild *g,
@@ -258,39 +274,69 @@ enum status handoff_wish(struct coordinator *c, uint64_t guild_id, const char *p
 {
     if (check_wish(c, guild_id, pod, refused) != STATUS_OK)
         return STATUS_OK;
-    plan_wish(c, mirror_guild(c->mirror, guild_id), pod);
-    *ret_move_id = c->last_move_id;
+    *ret_move_id = handoff_plan(c, mirror_guild(c->mirror, guild_id), pod, "operator");
     return commit(c, err);
 }
 
-/* A draining pod's guilds go to the others, as many at a time as there are slots. */
+/* A standby if that does not unbalance, else the least loaded. NULL: nobody can take it. */
+static const struct place_pod *drain_target(struct place *place, const struct mirror_guild *g)
+{
+    bool full;
+
+    for (int rank = 1; rank <= MOST_STANDBYS; rank++) {
+        for (unsigned i = 0; i < g->follower_count; i++) {
+            const struct follower *f = &g->followers[i];
+            struct place_pod *pod = &place->pods[f->pod->index];
+            if (f->rank == rank && f->pod != g->pod && place_prefer(place, pod, g->row.schema))
+                return pod;
+        }
+    }
+    return place_guild(place, g->row.schema, g->row.pod, &full);
+}
+
+static bool can_move(const struct mirror_guild *g, int64_t now_ms)
+{
+    return !g->move && g->row.state == GUILD_OWNED && g->no_move_before_ms <= now_ms &&
+           g->row.incarnation == g->pod->row.incarnation;
+}
+
+/* A draining pod's guilds go to the others; as many as there are slots wait besides, so that each
+ * slot that comes free is used at once. */
 static void drain(struct coordinator *c, struct mirror_pod *pod, struct place *place)
 {
     int64_t now_ms = clock_now_ms();
-    size_t running = mirror_moves_running(c->mirror);
+    size_t open = idmap_count(c->mirror->moves);
 
     for (struct link *l = pod->guilds.next; l != &pod->guilds; l = l->next) {
         const struct mirror_guild *g = CONTAINER_OF(l, struct mirror_guild, of_pod);
-        bool full;
-        if (running + c->plan.move_count >= (size_t)c->config->max_moves)
+        if (open + c->plan.move_count >= 2 * (size_t)c->config->max_moves)
             return;
-        if (g->move || g->row.state != GUILD_OWNED || g->no_move_before_ms > now_ms ||
-            g->row.incarnation != pod->row.incarnation)
+        if (!can_move(g, now_ms))
             continue;
-        const struct place_pod *target = place_guild(place, g->row.schema, pod->row.pod, &full);
+        const struct place_pod *target = drain_target(place, g);
         if (target)
-            plan_wish(c, g, target->id);
+            (void)handoff_plan(c, g, target->id, "drain");
     }
+}
+
+static bool is_to_drain(const struct coordinator *c, const struct mirror_pod *pod)
+{
+    return pod->row.status == POD_DRAINING && pod->assigned && pod_is_alive(c, pod);
 }
 
 static enum status drain_all(struct coordinator *c, struct err *err)
 {
-    CLEANUP(place_release) struct place place = place_of(c);
+    struct mirror *m = c->mirror;
+    size_t draining = 0;
 
-    for (size_t i = 0; i < c->mirror->pod_count; i++) {
-        struct mirror_pod *pod = c->mirror->pods[i];
-        if (pod->row.status == POD_DRAINING && pod_is_alive(c, pod))
-            drain(c, pod, &place);
+    for (size_t i = 0; i < m->pod_count; i++)
+        draining += is_to_drain(c, m->pods[i]);
+    if (!draining)
+        return STATUS_OK;
+    CLEANUP(place_release) struct place place = place_of(c);
+    for (size_t i = 0; i < m->pod_count; i++) {
+        if (is_to_drain(c, m->pods[i]))
+            drain(c, m->pods[i], &place);
     }
     return commit(c, err);
 }
@@ -299,6 +345,7 @@ static enum status drain_all(struct coordinator *c, struct err *err)
 
 enum status handoffs_turn(struct coordinator *c, struct err *err)
 {
+    c->move_ended = false;
     TRY(drain_all(c, err));
     for (struct link *l = c->mirror->open_moves.next; l != &c->mirror->open_moves; l = l->next) {
         struct mirror_move *m = CONTAINER_OF(l, struct mirror_move, all);

@@ -5,6 +5,7 @@
 #include "base/service.h"
 #include "coordinator/api.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/rows.h"
 
 #define ROW(field) offsetof(struct coordinator_config, field)
 
@@ -27,6 +28,8 @@ static const struct config_row rows[] = {
       .help = "Discord shards; 0: what Discord recommends to the first pod" },
     { "MAX_MOVES", CONFIG_INT, ROW(max_moves), .fallback = "32", .min = 1, .max = 1000,
       .help = "planned moves under way at once" },
+    { "GUILDBUS_STANDBYS", CONFIG_INT, ROW(standbys), .fallback = "1", .min = 0,
+      .max = MOST_STANDBYS, .help = "pods that follow each guild's log, to take it over at once" },
     { "EVENTS_HOURS", CONFIG_INT, ROW(events_hours), .fallback = "168", .min = 1, .max = 87600,
       .help = "how long the stream of events keeps them, when it is made" },
     { "NATS_REPLICAS", CONFIG_INT, ROW(nats_replicas), .fallback = "1", .min = 1, .max = 5,

@@ -15,6 +15,9 @@ struct mirror *mirror_new(void)
     list_init(&m->claiming);
     list_init(&m->unassigned);
     list_init(&m->publish);
+    list_init(&m->review);
+    list_init(&m->review_later);
+    list_init(&m->tell);
     return m;
 }
 
@@ -23,11 +26,19 @@ static void free_value(void *ctx UNUSED, uint64_t id UNUSED, void *value)
     free(value);
 }
 
+static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *value)
+{
+    struct mirror_guild *g = value;
+
+    free(g->followers);
+    free(g);
+}
+
 void mirror_free(struct mirror *m)
 {
     if (!m)
         return;
-    idmap_each(m->guilds, free_value, NULL);
+    idmap_each(m->guilds, free_guild, NULL);
     idmap_each(m->moves, free_value, NULL);
     idmap_free(m->guilds);
     idmap_free(m->moves);
@@ -36,6 +47,65 @@ void mirror_free(struct mirror *m)
     free(m->pods);
     free(m->shards);
     free(m);
+}
+
+/* ---- followers ---- */
+
+struct follower *mirror_follower(const struct mirror_guild *g, const struct mirror_pod *pod)
+{
+    for (unsigned i = 0; i < g->follower_count; i++) {
+        if (g->followers[i].pod == pod)
+            return &g->followers[i];
+    }
+    return NULL;
+}
+
+void follower_set_told(struct follower *f, uint32_t process)
+{
+    f->pod->told -= f->told && f->told == f->pod->process;
+    f->told = process;
+    f->pod->told += f->told && f->told == f->pod->process;
+}
+
+static void remove_follower(struct mirror_guild *g, struct follower *f)
+{
+    follower_set_told(f, 0);
+    f->pod->follows--;
+    *f = g->followers[--g->follower_count];
+    if (g->follower_count)
+        return;
+    free(g->followers);
+    g->followers = NULL;
+}
+
+static struct follower *add_follower(struct mirror_guild *g, struct mirror_pod *pod)
+{
+    g->followers = xrealloc(g->followers, (g->follower_count + 1) * sizeof(struct follower));
+    struct follower *f = &g->followers[g->follower_count++];
+    *f = (struct follower){ .pod = pod, .rank = STANDBY_DROP };
+    pod->follows++;
+    return f;
+}
+
+/* f: the pod's, NULL: it has none and row has a pod that needs none. */
+static void put_follower(struct mirror_guild *g, struct follower *f, const struct standby_row *row)
+{
+    if (!f)
+        return;
+    bool stood = f->rank > STANDBY_DROP, stands = row->rank > STANDBY_DROP;
+    f->pod->standing -= stood;
+    f->pod->standing += stands;
+    if (row->rank == STANDBY_NONE) {
+        remove_follower(g, f);
+        return;
+    }
+    f->rank = row->rank;
+    if (stood == stands)
+        return;
+    follower_set_told(f, 0);
+    f->dropped = false;
+    f->tries = 0;
+    f->next_ms = 0;
 }
 
 /* ---- pods ---- */
@@ -81,6 +151,7 @@ struct mirror_pod *mirror_put_pod(struct mirror *m, const struct pod_row *row)
         memmove(m->pods + at + 1, m->pods + at, (m->pod_count - at) * sizeof(struct mirror_pod *));
         m->pods[at] = xcalloc(1, sizeof(*m->pods[at]));
         list_init(&m->pods[at]->guilds);
+        m->pods[at]->process = 1;
         m->pod_count++;
     }
     struct mirror_pod *pod = m->pods[at];
@@ -89,13 +160,28 @@ struct mirror_pod *mirror_put_pod(struct mirror *m, const struct pod_row *row)
     return pod;
 }
 
+static void forget_follower(void *ctx, uint64_t id, void *value)
+{
+    const struct mirror_pod *pod = ctx;
+    struct mirror_guild *g = value;
+    struct standby_row row = { .guild_id = id, .rank = STANDBY_NONE };
+
+    if (g->came_from == pod)
+        g->came_from = NULL;
+    if (!mirror_follower(g, pod))
+        return;
+    text_copy(row.pod, sizeof(row.pod), pod->row.pod);
+    put_follower(g, mirror_follower(g, pod), &row);
+}
+
 void mirror_forget_pod(struct mirror *m, const char *name)
 {
     bool found;
     size_t at = pod_place(m, name, &found);
 
-    if (!found || m->pods[at]->assigned)
+    if (!found || m->pods[at]->assigned || m->pods[at]->standing)
         return;
+    idmap_each(m->guilds, forget_follower, m->pods[at]);
     free(m->pods[at]);
     m->pod_count--;
     memmove(m->pods + at, m->pods + at + 1, (m->pod_count - at) * sizeof(struct mirror_pod *));
@@ -115,18 +201,25 @@ struct mirror_guild *mirror_guild(const struct mirror *m, uint64_t guild_id)
     return idmap_get(m->guilds, guild_id);
 }
 
+/* A pod that the table of pods does not know is dead: its guilds fail over. */
+static struct mirror_pod *known_pod(struct mirror *m, const char *name)
+{
+    struct mirror_pod *pod = mirror_pod(m, name);
+    struct pod_row unknown = { .status = POD_OFFLINE, .capacity = DEFAULT_CAPACITY };
+
+    if (pod)
+        return pod;
+    text_copy(unknown.pod, sizeof(unknown.pod), name);
+    return mirror_put_pod(m, &unknown);
+}
+
 static void assign_pod(struct mirror *m, struct mirror_guild *g)
 {
-    struct mirror_pod *pod = *g->row.pod ? mirror_pod(m, g->row.pod) : NULL;
+    struct mirror_pod *pod = *g->row.pod ? known_pod(m, g->row.pod) : NULL;
 
-    if (*g->row.pod && !pod) {
-        /* A pod that the table of pods does not know is dead: its guilds fail over. */
-        struct pod_row unknown = { .status = POD_OFFLINE, .capacity = DEFAULT_CAPACITY };
-        text_copy(unknown.pod, sizeof(unknown.pod), g->row.pod);
-        pod = mirror_put_pod(m, &unknown);
-    }
     if (g->pod == pod)
         return;
+    g->came_from = g->pod;
     if (g->pod)
         g->pod->assigned--;
     link_remove(&g->of_pod);
@@ -170,13 +263,47 @@ void mirror_put_guild(struct mirror *m, const struct guild_row *row)
         g->next_publish_ms = 0;
         list_append(&m->publish, &g->publish);
     }
-    if (row->state == GUILD_OWNED)
+    if (row->state == GUILD_OWNED) {
         g->prefer[0] = '\0';
+        list_append(&m->review, &g->review);
+    }
     if (g->pod && g->pod->row.incarnation != row->incarnation)
         g->pod->may_hold_stale = true;
 }
 
+void mirror_put_standby(struct mirror *m, const struct standby_row *row)
+{
+    struct mirror_guild *g = mirror_guild(m, row->guild_id);
+    struct mirror_pod *pod = mirror_pod(m, row->pod);
+
+    if (!g || (!pod && row->rank == STANDBY_NONE))
+        return;
+    if (!pod)
+        pod = known_pod(m, row->pod);
+    struct follower *f = mirror_follower(g, pod);
+    put_follower(g, f || row->rank == STANDBY_NONE ? f : add_follower(g, pod), row);
+    if (row->rank != STANDBY_NONE)
+        list_append(&m->tell, &g->tell);
+}
+
+void mirror_review_all(struct mirror *m)
+{
+    for (size_t i = 0; i < m->pod_count; i++) {
+        struct link *guilds = &m->pods[i]->guilds;
+        for (struct link *l = guilds->next; l != guilds; l = l->next) {
+            struct mirror_guild *g = CONTAINER_OF(l, struct mirror_guild, of_pod);
+            if (!link_is_in_list(&g->review))
+                list_append(&m->review, &g->review);
+        }
+    }
+}
+
 /* ---- moves ---- */
+
+static bool is_running(const struct move_row *row)
+{
+    return move_state_is_open(row->state) && row->state != MOVE_STATE_WISHED;
+}
 
 struct mirror_move *mirror_move(const struct mirror *m, uint64_t move_id)
 {
@@ -199,7 +326,9 @@ void mirror_put_move(struct mirror *m, const struct move_row *row, int64_t now_m
         move->entered_ms = now_ms;
         move->next_order_ms = 0;
     }
+    m->running -= is_running(&move->row);
     move->row = *row;
+    m->running += is_running(&move->row);
 }
 
 void mirror_close_move(struct mirror *m, struct mirror_move *move)
@@ -208,21 +337,10 @@ void mirror_close_move(struct mirror *m, struct mirror_move *move)
 
     if (g && g->move == move)
         g->move = NULL;
+    m->running -= is_running(&move->row);
     link_remove(&move->all);
     idmap_remove(m->moves, move->row.id);
     free(move);
-}
-
-size_t mirror_moves_running(const struct mirror *m)
-{
-    size_t running = 0;
-
-    for (const struct link *l = m->open_moves.next; l != &m->open_moves; l = l->next) {
-        const struct mirror_move *move =
-            (const struct mirror_move *)((const char *)l - offsetof(struct mirror_move, all));
-        running += move_state_is_open(move->row.state) && move->row.state != MOVE_STATE_WISHED;
-    }
-    return running;
 }
 
 /* ---- shards ---- */
@@ -256,12 +374,25 @@ void mirror_put_shard(struct mirror *m, const struct shard_row *row)
     text_copy(m->shards[row->shard], POD_ID_SIZE, row->pod);
 }
 
-void mirror_apply(struct mirror *m, const struct plan *plan, int64_t now_ms)
+/* As the store does it. */
+static void put_planned(struct mirror *m, const struct guild_row *planned, int64_t db_ms)
+{
+    const struct mirror_guild *g = mirror_guild(m, planned->guild_id);
+    struct guild_row row = *planned;
+
+    if (!g || g->row.epoch != row.epoch || strcmp(g->row.pod, row.pod) != 0)
+        row.assigned_ms = db_ms;
+    mirror_put_guild(m, &row);
+}
+
+void mirror_apply(struct mirror *m, const struct plan *plan, struct moment at)
 {
     for (size_t i = 0; i < plan->guild_count; i++)
-        mirror_put_guild(m, &plan->guilds[i]);
+        put_planned(m, &plan->guilds[i], at.db_ms);
     for (size_t i = 0; i < plan->move_count; i++)
-        mirror_put_move(m, &plan->moves[i], now_ms);
+        mirror_put_move(m, &plan->moves[i], at.now_ms);
+    for (size_t i = 0; i < plan->standby_count; i++)
+        mirror_put_standby(m, &plan->standbys[i]);
     for (size_t i = 0; i < plan->shard_count; i++)
         mirror_put_shard(m, &plan->shards[i]);
     if (plan->shard_count)

@@ -9,6 +9,7 @@
 #define COORDINATOR_MIRROR_H
 
 #include "base/idmap.h"
+#include "coordinator/ewma.h"
 #include "coordinator/list.h"
 #include "coordinator/place.h"
 #include "coordinator/store.h"
@@ -16,9 +17,33 @@
 struct mirror_pod {
     struct pod_row row;
     struct link guilds; /* those assigned to it */
+    size_t index;       /* among mirror.pods, when it was last counted */
     uint32_t assigned, shards;
     int64_t gone_ms;     /* monotonic: when its lease was found to have ended; 0: it did not */
     bool may_hold_stale; /* some guild may name another incarnation than the pod's */
+    bool says_draining;  /* the process itself, by its last heartbeat */
+    /* as a standby */
+    uint32_t standing;         /* guilds it stands by for */
+    uint32_t follows;          /* followers that name it, whatever their rank */
+    uint32_t process;          /* grows when what it was told before does not count any more */
+    uint32_t told;             /* guilds that this process confirmed to follow */
+    int64_t away_since_ms;     /* monotonic: since it takes nothing; 0: it does */
+    int64_t fewer_since_ms;    /* it says that it follows fewer than it confirmed; 0: no */
+    int64_t not_told_until_ms; /* its word is not doubted again before */
+    bool is_missed;            /* it was away for too long: others stand by instead */
+    /* for the balance */
+    int64_t registered_ms; /* monotonic; 0: before this process led */
+    struct ewma load;      /* units a second, thousandths */
+};
+
+/* A pod that follows a guild's log, or should be told to stop. */
+struct follower {
+    struct mirror_pod *pod;
+    int rank; /* of standby_row */
+    bool in_flight, dropped;
+    unsigned tries;
+    uint32_t told; /* pod->process when it confirmed; 0: it did not */
+    int64_t next_ms;
 };
 
 struct mirror_move {
@@ -35,9 +60,15 @@ struct mirror_guild {
     struct mirror_pod *pod;   /* NULL: unassigned */
     struct mirror_move *move; /* the open one */
     struct link of_pod;
-    struct link wait;         /* in mirror.fresh, .claiming or .unassigned */
-    struct link publish;      /* in mirror.publish */
-    char prefer[POD_ID_SIZE]; /* has it warm: take this pod when the owner is dead */
+    struct link wait;    /* in mirror.fresh, .claiming or .unassigned */
+    struct link publish; /* in mirror.publish */
+    struct link review;  /* in mirror.review or .review_later */
+    struct link tell;    /* in mirror.tell */
+    struct follower *followers;
+    unsigned follower_count;
+    struct mirror_pod *came_from; /* had it before pod: its rows are there still */
+    struct ewma load;             /* units a second, thousandths */
+    char prefer[POD_ID_SIZE];     /* has it warm: take this pod when the owner is dead */
     int64_t next_own_ms, next_publish_ms, no_move_before_ms;
     unsigned own_tries;
     bool own_in_flight, publish_in_flight;
@@ -52,6 +83,10 @@ struct mirror {
     struct link claiming; /* the order was sent */
     struct link unassigned;
     struct link publish; /* owner not yet published */
+    struct link review;  /* its standbys may be wrong */
+    struct link review_later;
+    struct link tell; /* some follower was not told what it is */
+    size_t running;   /* open moves that are past waiting */
     char (*shards)[POD_ID_SIZE];
     uint32_t shard_count;
 };
@@ -66,19 +101,25 @@ struct mirror_move *mirror_move(const struct mirror *m, uint64_t move_id);
 /* Adds or replaces. now_ms is monotonic. */
 struct mirror_pod *mirror_put_pod(struct mirror *m, const struct pod_row *row);
 void mirror_put_guild(struct mirror *m, const struct guild_row *row);
+/* For a guild that is not known: nothing. */
+void mirror_put_standby(struct mirror *m, const struct standby_row *row);
+struct follower *mirror_follower(const struct mirror_guild *g, const struct mirror_pod *pod);
+void follower_set_told(struct follower *f, uint32_t process);
+/* All guilds' standbys are looked at again. */
+void mirror_review_all(struct mirror *m);
 /* A move that is no longer open keeps its entry until mirror_close_move. */
 void mirror_put_move(struct mirror *m, const struct move_row *row, int64_t now_ms);
 /* mirror_count_shards after the last one. */
 void mirror_put_shard(struct mirror *m, const struct shard_row *row);
 void mirror_count_shards(struct mirror *m);
-void mirror_apply(struct mirror *m, const struct plan *plan, int64_t now_ms);
+struct moment {
+    int64_t now_ms, db_ms; /* monotonic, and the database's clock */
+};
+void mirror_apply(struct mirror *m, const struct plan *plan, struct moment at);
 void mirror_close_move(struct mirror *m, struct mirror_move *move);
 void mirror_forget_pod(struct mirror *m, const char *name);
 void mirror_set_shard_count(struct mirror *m, uint32_t count);
 /* Its guilds name a process that is gone. */
 void mirror_mark_stale(struct mirror_pod *pod);
-
-/* Open moves that are past waiting. */
-size_t mirror_moves_running(const struct mirror *m);
 
 #endif

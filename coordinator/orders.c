@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -33,6 +34,7 @@ enum order_kind {
     ORDER_PUBLISH,
     ORDER_MOVE,
     ORDER_DROP,
+    ORDER_STANDBY,
     ORDER_READ_LOG,
     ORDER_READ_OWNER
 };
@@ -44,6 +46,8 @@ struct order {
     uint64_t guild_id, epoch, move_id;
     char pod[POD_ID_SIZE];
     int tries;
+    bool stands; /* ORDER_STANDBY */
+    uint32_t process;
 };
 
 static struct metric sent_total =
@@ -70,6 +74,7 @@ static void send(struct order *o, const char *subject, const void *data, size_t 
     const struct bus_out out = { .subject = subject, .data = data, .size = size };
 
     c->in_flight++;
+    c->standby_in_flight += o->kind == ORDER_STANDBY;
     metric_add(&sent_total, 1);
     bus_request(c->bus, &out, &(struct bus_waiter){ c->box, on_reply, o, 0, ORDER_TIMEOUT_MS });
 }
@@ -101,7 +106,13 @@ static void send_control(struct order *o, Guildbus__V1__Control *control)
     send_envelope(o, subject.text, &e);
 }
 
-static void send_own(struct order *o, uint64_t epoch, uint32_t reason)
+struct own {
+    uint64_t epoch;
+    uint32_t reason;
+    int64_t unowned_ms;
+};
+
+static void send_own(struct order *o, const struct own *what)
 {
     Guildbus__V1__Own own;
     Guildbus__V1__Control control;
@@ -109,12 +120,14 @@ static void send_own(struct order *o, uint64_t epoch, uint32_t reason)
     guildbus__v1__own__init(&own);
     guildbus__v1__control__init(&control);
     own.guild_id = o->guild_id;
-    own.epoch = epoch;
-    own.reason = reason;
+    own.epoch = o->epoch = what->epoch;
+    own.reason = what->reason;
+    own.unowned_since_ms = what->unowned_ms;
     control.order_case = GUILDBUS__V1__CONTROL__ORDER_OWN;
     control.own = &own;
-    o->epoch = epoch;
     send_control(o, &control);
+    if (what->reason == REASON_FAILOVER)
+        FAILPOINT("coordinator_f_own_sent");
 }
 
 /* ---- guilds ---- */
@@ -142,8 +155,9 @@ static void order_own(struct coordinator *c, struct mirror_guild *g)
         o->epoch = g->row.epoch;
         read_log(o);
     }
-    send_own(order_new(c, ORDER_OWN, g->row.guild_id, g->row.pod), g->row.epoch,
-             g->row.epoch == 1 ? REASON_NEW : REASON_FAILOVER);
+    send_own(order_new(c, ORDER_OWN, g->row.guild_id, g->row.pod),
+             &(struct own){ g->row.epoch, g->row.epoch == 1 ? REASON_NEW : REASON_FAILOVER,
+                            g->row.unowned_ms });
 }
 
 static void order_publish(struct coordinator *c, struct mirror_guild *g)
@@ -189,6 +203,7 @@ void orders_send(struct coordinator *c, bool whole_turn)
     while (!list_is_empty(fresh) && has_room(c))
         order_own(c, CONTAINER_OF(fresh->next, struct mirror_guild, wait));
     send_publishes(c);
+    standbys_send(c);
     if (!whole_turn)
         return;
     struct link *last = claiming->prev; /* what is sent goes behind it */
@@ -256,6 +271,33 @@ static void order_drop(struct coordinator *c, uint64_t move_id, uint64_t guild_i
     send_control(o, &control);
 }
 
+void order_standby(struct coordinator *c, const struct mirror_guild *g, const struct follower *f)
+{
+    Guildbus__V1__Control control;
+    Guildbus__V1__Warm warm;
+    Guildbus__V1__Drop drop;
+    struct order *o = order_new(c, ORDER_STANDBY, g->row.guild_id, f->pod->row.pod);
+    struct guild_row row = g->row;
+
+    guildbus__v1__control__init(&control);
+    guildbus__v1__warm__init(&warm);
+    guildbus__v1__drop__init(&drop);
+    o->stands = f->rank > STANDBY_DROP;
+    o->process = f->pod->process;
+    if (o->stands) {
+        warm.guild_id = row.guild_id;
+        warm.source = row.pod;
+        warm.standby = true;
+        control.order_case = GUILDBUS__V1__CONTROL__ORDER_WARM;
+        control.warm = &warm;
+    } else {
+        drop.guild_id = row.guild_id;
+        control.order_case = GUILDBUS__V1__CONTROL__ORDER_DROP;
+        control.drop = &drop;
+    }
+    send_control(o, &control);
+}
+
 static void order_read_log(struct coordinator *c, struct mirror_move *m)
 {
     if (m->reading_log)
@@ -271,20 +313,22 @@ void order_move(struct coordinator *c, struct mirror_move *m, enum move_order wh
     switch (what) {
     case MOVE_ORDER_WARM:
         order_warm(c, m);
+        FAILPOINT("coordinator_1_warm_sent");
         break;
     case MOVE_ORDER_TAKE:
         order_take(c, m);
+        FAILPOINT("coordinator_4_take_sent");
         break;
     case MOVE_ORDER_DROP:
         order_drop(c, m->row.id, m->row.guild_id, m->row.target, 1);
         break;
     case MOVE_ORDER_OWN_TARGET:
-        send_own(order_new(c, ORDER_MOVE, m->row.guild_id, m->row.target), m->row.epoch,
-                 REASON_FAILOVER);
+        send_own(order_new(c, ORDER_MOVE, m->row.guild_id, m->row.target),
+                 &(struct own){ m->row.epoch, REASON_FAILOVER, lease_end_of(c, m->row.source) });
         break;
     case MOVE_ORDER_OWN_SOURCE:
-        send_own(order_new(c, ORDER_MOVE, m->row.guild_id, m->row.source), m->row.unseal_epoch,
-                 REASON_UNSEAL);
+        send_own(order_new(c, ORDER_MOVE, m->row.guild_id, m->row.source),
+                 &(struct own){ m->row.unseal_epoch, REASON_UNSEAL, 0 });
         break;
     case MOVE_ORDER_READ_LOG:
         order_read_log(c, m);
@@ -425,6 +469,20 @@ static const Guildbus__V1__ControlReply *control_reply_of(const struct bus_in *i
     return e->body_case == GUILDBUS__V1__ENVELOPE__BODY_CONTROL_REPLY ? e->control_reply : NULL;
 }
 
+/* CONFLICT and BUSY, too: it still deletes or forwards, and can follow a little later. */
+static void on_standby_reply(struct order *o, enum status status,
+                             const Guildbus__V1__ControlReply *reply)
+{
+    const struct standby_told told = { o->guild_id, o->pod, o->stands, o->process };
+
+    if (status == STATUS_OK)
+        status = reply ? (enum status)reply->status : STATUS_CORRUPT;
+    if (status != STATUS_OK)
+        log_debug("standby_not_told", "guild=%" PRIu64 " pod=%s stands=%d status=%s", o->guild_id,
+                  o->pod, o->stands, status_name(status));
+    standbys_answered(o->c, &told, status);
+}
+
 static void on_control_reply(struct order *o, enum status status, const struct bus_in *in)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
@@ -433,6 +491,8 @@ static void on_control_reply(struct order *o, enum status status, const struct b
 
     if (o->kind == ORDER_OWN)
         on_own_reply(o, status, reply);
+    else if (o->kind == ORDER_STANDBY)
+        on_standby_reply(o, status, reply);
     else if (o->kind == ORDER_DROP && status != STATUS_OK && o->tries < DROP_TRIES)
         order_drop(o->c, o->move_id, o->guild_id, o->pod, o->tries + 1);
     else if (reply && reply->status != STATUS_OK)
@@ -446,6 +506,7 @@ static void on_reply(void *ctx, uint64_t tag UNUSED, enum status status, const s
     struct coordinator *c = o->c;
 
     c->in_flight--;
+    c->standby_in_flight -= o->kind == ORDER_STANDBY;
     if (!c->leads) {
         free(o);
         return;

@@ -30,6 +30,7 @@ struct place {
     struct place_pod *pods;
     size_t count;
     uint64_t average_milli; /* load of one guild, thousandths; set by place_prepare */
+    uint64_t mean;          /* weight of all that take guilds, as if they were one; likewise */
 };
 
 /* Call once when pods are filled, before place_guild. */
@@ -41,6 +42,9 @@ uint64_t place_weight(const struct place *place, const struct place_pod *pod);
  * to be taken, or NULL. */
 struct place_pod *place_guild(struct place *place, uint32_t schema, const char *except,
                               bool *ret_full);
+/* Counts a guild at this pod if it can take it without carrying much more than the average pod (a
+ * quarter) or than its capacity. */
+bool place_prefer(struct place *place, struct place_pod *pod, uint32_t schema);
 /* The pod with the fewest shards, and counts the shard there. NULL: none takes any. */
 struct place_pod *place_shard(struct place *place, const char *except);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
@@ -11,6 +12,8 @@
 enum {
     MOST_CAPACITY = 10000000,
     MOST_BEATS = 65536,
+    MOST_LOAD = 1000000, /* units a second; a pod that says more is not believed */
+    MOST_BUSIEST = 64,   /* as guildbus.proto says */
     WARN_EACH_MS = 5000,
 };
 
@@ -29,6 +32,13 @@ bool pod_takes(const struct coordinator *c, const struct mirror_pod *pod)
     return pod_is_alive(c, pod) && pod->row.status == POD_ACTIVE;
 }
 
+int64_t lease_end_of(const struct coordinator *c, const char *name)
+{
+    const struct mirror_pod *pod = mirror_pod(c->mirror, name);
+
+    return pod && pod->row.status == POD_OFFLINE ? pod->row.lease_until_ms : 0;
+}
+
 struct place place_of(const struct coordinator *c)
 {
     struct place place = { .pods = xcalloc(c->mirror->pod_count, sizeof(struct place_pod)),
@@ -36,6 +46,7 @@ struct place place_of(const struct coordinator *c)
 
     for (size_t i = 0; i < place.count; i++) {
         struct mirror_pod *pod = c->mirror->pods[i];
+        pod->index = i;
         place.pods[i] = (struct place_pod){
             .id = pod->row.pod,
             .capacity = pod->row.capacity,
@@ -111,6 +122,8 @@ static void registered(struct coordinator *c, const struct pod_row *row)
     now.guild_count = is_again ? before->row.guild_count : 0;
     struct mirror_pod *pod = mirror_put_pod(c->mirror, &now);
     pod->gone_ms = 0;
+    pod->registered_ms = clock_now_ms();
+    standbys_forgotten(c, pod);
     c->db_ahead_ms = row->heard_ms - clock_now_ms();
     c->shards_changed = true;
 }
@@ -169,7 +182,7 @@ enum status pods_leave(struct coordinator *c, const Guildbus__V1__Leave *l, stru
     }
     TRY(store_leave(c->store, l->pod, l->incarnation, err));
     log_info("pod_left", "pod=%s guilds=%u", pod->row.pod, pod->assigned);
-    pod->row.lease_until_ms = 0;
+    pod->row.lease_until_ms = db_now_ms(c);
     gone(c, pod);
     answer_ok(c, caller);
     return STATUS_OK;
@@ -233,6 +246,11 @@ static const char *why_refused(const struct coordinator *c, const Guildbus__V1__
     return "another process is this pod now";
 }
 
+static uint32_t at_most(uint32_t value, uint32_t most)
+{
+    return value < most ? value : most;
+}
+
 static struct beat *beat_slot(struct coordinator *c)
 {
     if (c->beat_count == c->beat_room) {
@@ -240,6 +258,24 @@ static struct beat *beat_slot(struct coordinator *c)
         c->beats = xrealloc(c->beats, c->beat_room * sizeof(c->beats[0]));
     }
     return &c->beats[c->beat_count++];
+}
+
+/* What is not stored: it is measured again every second. */
+static void note_load(struct coordinator *c, const Guildbus__V1__Heartbeat *h)
+{
+    struct mirror_pod *pod = mirror_pod(c->mirror, h->pod);
+    int64_t now_ms = clock_now_ms();
+    size_t busiest = h->n_busiest < MOST_BUSIEST ? h->n_busiest : MOST_BUSIEST;
+
+    pod->says_draining = h->draining;
+    ewma_add(&pod->load, at_most(h->units_per_s, MOST_LOAD) * 1000.0, now_ms);
+    for (size_t i = 0; i < busiest; i++) {
+        struct mirror_guild *g = mirror_guild(c->mirror, h->busiest[i]->guild_id);
+        if (g && g->pod == pod)
+            ewma_add(&g->load, at_most(h->busiest[i]->units_per_min, MOST_LOAD * 60) * 1000.0 / 60,
+                     now_ms);
+    }
+    standbys_heard(c, pod, h->standby_count);
 }
 
 void pods_heard(struct coordinator *c, const Guildbus__V1__Heartbeat *h, struct caller *caller)
@@ -265,6 +301,7 @@ void pods_heard(struct coordinator *c, const Guildbus__V1__Heartbeat *h, struct 
             return;
         }
     }
+    note_load(c, h);
     *beat_slot(c) = (struct beat){ .caller = *caller, .row = row_of_beat(h) };
     caller->reply = NULL;
 }
@@ -328,9 +365,11 @@ static void take_over(struct coordinator *c, struct beat *b)
                  pod_status_text(b->row.status), pod->assigned);
         c->shards_changed = true;
     }
-    bool may_hold_stale = pod->may_hold_stale;
+    /* What only others than the pod itself know of it. */
+    b->row.drain_wished = pod->row.drain_wished;
+    b->row.lease_before_ms = pod->row.lease_before_ms;
+    c->standbys_changed |= b->row.schema != pod->row.schema;
     pod->row = b->row;
-    pod->may_hold_stale = may_hold_stale;
 }
 
 static enum status renew(struct coordinator *c, struct err *err)
@@ -338,6 +377,11 @@ static enum status renew(struct coordinator *c, struct err *err)
     CLEANUP(xfree) struct pod_row *rows = xcalloc(c->beat_count, sizeof(*rows));
     size_t count = 0;
 
+    for (size_t i = 0; i < c->beat_count; i++) {
+        const struct mirror_pod *pod = mirror_pod(c->mirror, c->beats[i].row.pod);
+        if (pod && pod->row.drain_wished)
+            c->beats[i].row.status = POD_DRAINING;
+    }
     /* The latest of each pod: a row must stand in an UPDATE once. */
     for (size_t i = c->beat_count; i-- > 0;) {
         size_t at = 0;
@@ -428,7 +472,8 @@ static void on_expired(void *ctx, const struct pod_row *row)
 
     if (!pod || pod->row.status == POD_OFFLINE)
         return;
-    log_warn("pod_lost", "pod=%s guilds=%u shards=%u", pod->row.pod, pod->assigned, pod->shards);
+    log_warn("pod_lost", "pod=%s guilds=%u shards=%u next=%s", pod->row.pod, pod->assigned,
+             pod->shards, pod->assigned || pod->shards ? "fail_over" : "nothing");
     metric_add(&lost_total, 1);
     pod->gone_ms = clock_now_ms();
     gone(c, pod);
@@ -442,7 +487,9 @@ enum status pods_expire(struct coordinator *c, struct err *err)
     const struct silence s = listen(c);
     if (should_hold(c, &s) || !s.any_expired)
         return STATUS_OK;
-    return store_expire(c->store, GRACE_MS, on_expired, c, err);
+    TRY(store_expire(c->store, GRACE_MS, on_expired, c, err));
+    FAILPOINT("coordinator_f_expired");
+    return STATUS_OK;
 }
 
 void pods_unfreeze(struct coordinator *c)

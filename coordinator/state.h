@@ -5,6 +5,8 @@
  *   pods.c         registration, leases, who is dead
  *   guilds.c       placement, claims, failover
  *   handoffs.c     planned moves; their steps are in move.c
+ *   standbys.c     who follows which guild's log
+ *   rebalance.c    when guilds move to even out the load; which ones is in balance.c
  *   orders.c       what is sent until it took effect
  *   shards.c       shards and IDENTIFY grants
  *   api.c, api_answers.c   HTTP
@@ -51,7 +53,7 @@ struct beat {
 };
 struct claim {
     struct caller caller;
-    uint64_t guild_id, epoch, incarnation, pause_us;
+    uint64_t guild_id, epoch, incarnation, pause_us, move_id; /* 0: no move */
     char pod[POD_ID_SIZE];
     struct err refused; /* code OK: not refused */
 };
@@ -83,7 +85,11 @@ struct coordinator {
     uint64_t last_move_id;
     int64_t db_ahead_ms; /* the database's clock less the monotonic one */
     int64_t listening_since_ms;
-    bool held, unfrozen, shards_changed;
+    bool held, unfrozen, shards_changed, standbys_changed, move_ended;
+    int64_t next_review_ms, next_even_ms;
+    bool evening; /* the review moves places from pods with too many */
+    size_t evened, standby_in_flight;
+    size_t starting; /* moves that the plan takes out of waiting */
     int64_t next_warning_ms;
     struct beat *beats;
     struct claim *claims;
@@ -126,7 +132,9 @@ enum status pods_forget(struct coordinator *c, struct err *err) MUST_CHECK;
 bool pod_is_alive(const struct coordinator *c, const struct mirror_pod *pod);
 /* And it is not draining. */
 bool pod_takes(const struct coordinator *c, const struct mirror_pod *pod);
-/* All pods for place_*. */
+/* When the last lease of a pod that is gone ended, the database's clock; 0: not known, or it lives. */
+int64_t lease_end_of(const struct coordinator *c, const char *pod);
+/* All pods for place_*, in the order of the mirror's. */
 struct place place_of(const struct coordinator *c);
 static inline void place_release_at(struct place *place)
 {
@@ -162,14 +170,37 @@ enum status handoffs_settle(struct coordinator *c, struct err *err) MUST_CHECK;
 enum status handoffs_turn(struct coordinator *c, struct err *err) MUST_CHECK;
 /* Sends what is due, forgets what ended. */
 void handoffs_send(struct coordinator *c);
+/* Plans a move of a guild that has none and is owned; returns its id. reason: operator, drain,
+ * rebalance. */
+uint64_t handoff_plan(struct coordinator *c, const struct mirror_guild *g, const char *target,
+                      const char *reason);
 /* An operator's wish. NOT_FOUND, CONFLICT: said in refused, and nothing was stored. */
 enum status handoff_wish(struct coordinator *c, uint64_t guild_id, const char *pod,
                          uint64_t *ret_move_id, struct err *refused, struct err *err) MUST_CHECK;
+
+/* ---- standbys.c ---- */
+
+enum status standbys_turn(struct coordinator *c, struct err *err) MUST_CHECK;
+void standbys_send(struct coordinator *c);
+/* A heartbeat says how many guilds the pod follows. */
+void standbys_heard(struct coordinator *c, struct mirror_pod *pod, uint32_t follows);
+/* The pod no longer knows what it was told. */
+void standbys_forgotten(struct coordinator *c, struct mirror_pod *pod);
+struct standby_told {
+    uint64_t guild_id;
+    const char *pod;
+    bool stands;      /* Warm, else Drop */
+    uint32_t process; /* of the pod, when it was sent */
+};
+void standbys_answered(struct coordinator *c, const struct standby_told *told, enum status status);
+void standbys_measure(const struct coordinator *c);
 
 /* ---- orders.c ---- */
 
 void orders_send(struct coordinator *c, bool whole_turn);
 void order_move(struct coordinator *c, struct mirror_move *move, enum move_order what);
+/* Warm or Drop, as its rank says; standbys_answered gets the answer. */
+void order_standby(struct coordinator *c, const struct mirror_guild *g, const struct follower *f);
 
 /* ---- shards.c ---- */
 

@@ -25,6 +25,7 @@ struct cluster {
     char dir[64], log[COORDINATORS][96];
     char database_url[512]; /* "": SQLite */
     struct fake_pod pods[PODS];
+    const char *settings[8][2]; /* of the coordinators that are started from now on */
     int starts;
 };
 
@@ -41,6 +42,8 @@ static void cluster_environment(struct cluster *w)
     setenv("COORDINATOR_TOKEN", "sesame", 1);
     setenv("LEASE_MS", lease, 1);
     setenv("LOG_LEVEL", "debug", 1);
+    for (size_t i = 0; i < ARRAY_LEN(w->settings) && w->settings[i][0]; i++)
+        setenv(w->settings[i][0], w->settings[i][1], 1);
     if (*w->database_url)
         setenv("DATABASE_URL", w->database_url, 1);
     else
@@ -121,6 +124,17 @@ static bool cluster_find_port(struct cluster *w, int at)
         return false;
     w->ports[at] = (int)strtol(port + 6, NULL, 10);
     return true;
+}
+
+static void cluster_set(struct cluster *w, const char *name, const char *value)
+{
+    size_t i = 0;
+
+    while (w->settings[i][0] && strcmp(w->settings[i][0], name) != 0)
+        i++;
+    assert_true(i < ARRAY_LEN(w->settings));
+    w->settings[i][0] = name;
+    w->settings[i][1] = value;
 }
 
 /* Waits for its API only: whether it leads is for the test. */
@@ -339,6 +353,7 @@ static int cluster_teardown(void **state)
     for (int i = 0; i < PODS; i++) {
         bus_unsubscribe(&w->pods[i].sub);
         idmap_free(w->pods[i].epochs);
+        idmap_free(w->pods[i].followed);
     }
     http_client_free(w->http);
     bus_close(w->wire.bus);

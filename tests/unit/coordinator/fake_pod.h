@@ -52,11 +52,13 @@ struct wire {
 struct fake_pod {
     struct wire *wire;
     char id[16];
+    const char *version;
     uint64_t incarnation;
     bool registered, beats, draining;
     /* what it does with orders */
     bool ignores_own, ignores_warm, ignores_take, fails_warm, hides_claims;
     int loses_owns;       /* that many are not answered */
+    int refuses_standbys; /* that many Warms of standbys are answered BUSY; -1: all */
     uint64_t knows_epoch; /* refuses Owns below it, as a pod does whose log is ahead */
     struct bus_sub *sub;
     int64_t next_beat_ms;
@@ -65,10 +67,15 @@ struct fake_pod {
     uint32_t capacity, schema, load, recommended_shards;
     Guildbus__V1__HeartbeatReply reply; /* scalars of the last one */
     uint32_t shards[64], refused_beats;
-    int owns, warms, takes, drops, claims_refused;
+    int owns, warms, takes, drops, claims_refused, standby_warms, standby_drops;
+    int64_t last_unowned_ms;
     uint64_t last_move, last_take_epoch, last_unseal_epoch, last_own_epoch;
     uint32_t last_own_reason;
-    struct idmap *epochs; /* guild → highest epoch claimed here + 1 */
+    struct idmap *epochs;   /* guild → highest epoch claimed here + 1 */
+    struct idmap *followed; /* guilds that it stands by for */
+    uint32_t says_followed; /* in place of their number; UINT32_MAX: their number */
+    Guildbus__V1__GuildLoad busiest[4];
+    size_t busiest_count;
 };
 
 /* ---- fake pods ---- */
@@ -121,7 +128,7 @@ static void pod_register(struct fake_pod *p)
     r.incarnation = p->incarnation;
     r.capacity = p->capacity;
     r.schema = p->schema;
-    r.version = (char[]){ "0.0.0" };
+    r.version = mutable_text(p->version);
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_REGISTER_POD;
     e.register_pod = &r;
     p->beat_in_flight = true;
@@ -158,13 +165,20 @@ static void pod_beat(struct fake_pod *p)
     guildbus__v1__heartbeat__init(&h);
     h.pod = p->id;
     h.incarnation = p->incarnation;
-    h.version = (char[]){ "0.0.0" };
+    h.version = mutable_text(p->version);
     h.capacity = p->capacity;
     h.schema = p->schema;
     h.units_per_s = p->load;
     h.guild_count = (uint32_t)idmap_count(p->epochs);
     h.draining = p->draining;
     h.recommended_shards = p->recommended_shards;
+    h.standby_count =
+        p->says_followed == UINT32_MAX ? (uint32_t)idmap_count(p->followed) : p->says_followed;
+    Guildbus__V1__GuildLoad *busiest[ARRAY_LEN(p->busiest)];
+    for (size_t i = 0; i < p->busiest_count; i++)
+        busiest[i] = &p->busiest[i];
+    h.busiest = busiest;
+    h.n_busiest = p->busiest_count;
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT;
     e.heartbeat = &h;
     p->beat_in_flight = true;
@@ -265,6 +279,7 @@ static void pod_on_own(struct fake_pod *p, const Guildbus__V1__Own *own, const s
     p->owns++;
     p->last_own_epoch = own->epoch;
     p->last_own_reason = own->reason;
+    p->last_unowned_ms = own->unowned_since_ms;
     pod_given(p, own->guild_id, own->epoch);
     if (p->loses_owns > 0) {
         p->loses_owns--;
@@ -274,6 +289,28 @@ static void pod_on_own(struct fake_pod *p, const Guildbus__V1__Own *own, const s
     pod_respond(p, in, behind ? STATUS_CONFLICT : STATUS_OK, behind ? p->knows_epoch : own->epoch);
     if (!behind && !p->ignores_own)
         pod_claim(p, own->guild_id, own->epoch, 0);
+}
+
+/* Of a standby, not of a move. false: neither. */
+static bool pod_on_standby(struct fake_pod *p, const Guildbus__V1__Control *c,
+                           const struct bus_in *in)
+{
+    if (c->order_case == GUILDBUS__V1__CONTROL__ORDER_WARM && c->warm->standby) {
+        assert_int_equal(c->warm->move_id, 0);
+        p->standby_warms++;
+        bool refuses = p->refuses_standbys != 0;
+        p->refuses_standbys -= p->refuses_standbys > 0;
+        pod_respond(p, in, refuses ? STATUS_BUSY : STATUS_OK, 0);
+        if (!refuses)
+            idmap_put(p->followed, c->warm->guild_id, p);
+        return true;
+    }
+    if (c->order_case != GUILDBUS__V1__CONTROL__ORDER_DROP || c->drop->move_id)
+        return false;
+    p->standby_drops++;
+    (void)idmap_remove(p->followed, c->drop->guild_id);
+    pod_respond(p, in, STATUS_OK, 0);
+    return true;
 }
 
 static void pod_on_control(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
@@ -289,6 +326,8 @@ static void pod_on_control(void *ctx, uint64_t tag UNUSED, const struct bus_in *
         pod_on_own(p, c->own, in);
         return;
     }
+    if (pod_on_standby(p, c, in))
+        return;
     pod_respond(p, in, STATUS_OK, 0);
     if (c->order_case == GUILDBUS__V1__CONTROL__ORDER_DROP) {
         p->drops++;
@@ -349,13 +388,17 @@ static struct fake_pod *pod_start(struct wire *w, struct fake_pod *p, int number
 
     bus_unsubscribe(&p->sub);
     idmap_free(p->epochs);
+    idmap_free(p->followed);
     *p = (struct fake_pod){ .wire = w,
                             .incarnation = sign_random_u64() >> 1,
                             .beats = true,
                             .capacity = 1000,
+                            .says_followed = UINT32_MAX,
+                            .version = "0.0.0",
                             .schema = 1 };
     (void)snprintf(p->id, sizeof(p->id), "gw-%d", number);
     p->epochs = idmap_new();
+    p->followed = idmap_new();
     subject = subject_control(p->id);
     struct bus_subscription sub = what;
     sub.subject = subject.text;

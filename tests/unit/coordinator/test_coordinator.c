@@ -221,8 +221,9 @@ static void test_a_draining_pod_empties_and_may_leave(void **state)
     assert_int_equal(cluster_status(w, "guilds_owned"), 90);
     assert_true(cluster_pod_is(w, "gw-1", "draining"));
     cluster_until(w, w->pods[1].reply.n_shards + w->pods[2].reply.n_shards == 3);
-    cluster_until(w,
-                  w->pods[1].reply.guilds_assigned == 45 && w->pods[2].reply.guilds_assigned == 45);
+    /* Its standbys have them, as far as that is even. */
+    cluster_until(w, w->pods[1].reply.guilds_assigned + w->pods[2].reply.guilds_assigned == 90);
+    assert_in_range(w->pods[1].reply.guilds_assigned, 38, 52);
 }
 
 static void test_the_last_pod_may_leave_with_its_guilds(void **state)

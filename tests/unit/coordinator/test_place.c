@@ -88,7 +88,7 @@ static void test_guilds_go_to_the_lightest_pod_that_can_take_them(void **state U
 {
     for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
         struct place_pod pods[MOST];
-        struct place place = { pods, 0, 0 };
+        struct place place = { .pods = pods };
         bool full = true;
         memcpy(pods, choices[i].pods, sizeof(pods));
         while (place.count < MOST && pods[place.count].id)
@@ -109,7 +109,7 @@ static void test_a_thousand_guilds_spread_by_capacity(void **state UNUSED)
         { "b", 1000, 0, 0, 0, 1, 0, true, NULL },
         { "c", 2000, 0, 0, 0, 1, 0, true, NULL },
     };
-    struct place place = { pods, ARRAY_LEN(pods), 0 };
+    struct place place = { .pods = pods, .count = ARRAY_LEN(pods) };
     bool full;
 
     place_prepare(&place);
@@ -128,7 +128,7 @@ static void test_a_busy_pod_gets_fewer_of_a_batch_but_not_none(void **state UNUS
         { "busy", 1000, 2000, 100, 100, 1, 0, true, NULL },
         { "idle", 1000, 0, 100, 100, 1, 0, true, NULL },
     };
-    struct place place = { pods, ARRAY_LEN(pods), 0 };
+    struct place place = { .pods = pods, .count = ARRAY_LEN(pods) };
     bool full;
 
     place_prepare(&place);
@@ -138,6 +138,30 @@ static void test_a_busy_pod_gets_fewer_of_a_batch_but_not_none(void **state UNUS
     assert_true(pods[1].assigned > pods[0].assigned + 50);
 }
 
+/* A standby is taken as long as it does not carry a quarter more than the average. */
+static void test_a_preferred_pod_is_taken_until_it_unbalances(void **state UNUSED)
+{
+    struct place_pod pods[] = {
+        { "draining", 1000, 0, 90, 90, 1, 0, false, NULL },
+        { "standby", 1000, 0, 30, 30, 1, 0, true, NULL },
+        { "other", 1000, 0, 30, 30, 1, 0, true, NULL },
+        { "full", 40, 0, 40, 40, 1, 0, true, NULL },
+        { "old", 1000, 0, 0, 0, 0, 0, true, NULL },
+    };
+    struct place place = { .pods = pods, .count = ARRAY_LEN(pods) };
+    uint32_t taken = 0;
+
+    place_prepare(&place);
+    while (place_prefer(&place, &pods[1], 1))
+        taken++;
+    assert_int_equal(pods[1].assigned, 30 + taken);
+    assert_in_range(pods[1].assigned, 75, 85); /* 190 guilds: 62 on average */
+    assert_false(place_prefer(&place, &pods[0], 1));
+    assert_false(place_prefer(&place, &pods[3], 1));
+    assert_false(place_prefer(&place, &pods[4], 1));
+    assert_true(place_prefer(&place, &pods[2], 1));
+}
+
 static void test_shards_go_to_the_pod_with_the_fewest(void **state UNUSED)
 {
     struct place_pod pods[] = {
@@ -145,7 +169,7 @@ static void test_shards_go_to_the_pod_with_the_fewest(void **state UNUSED)
         { "b", 100, 0, 0, 0, 1, 0, true, NULL },
         { "c", 100, 0, 0, 0, 1, 0, false, NULL },
     };
-    struct place place = { pods, ARRAY_LEN(pods), 0 };
+    struct place place = { .pods = pods, .count = ARRAY_LEN(pods) };
 
     assert_string_equal(place_shard(&place, NULL)->id, "b");
     assert_string_equal(place_shard(&place, NULL)->id, "a");
@@ -171,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_guilds_go_to_the_lightest_pod_that_can_take_them),
         cmocka_unit_test(test_a_thousand_guilds_spread_by_capacity),
         cmocka_unit_test(test_a_busy_pod_gets_fewer_of_a_batch_but_not_none),
+        cmocka_unit_test(test_a_preferred_pod_is_taken_until_it_unbalances),
         cmocka_unit_test(test_shards_go_to_the_pod_with_the_fewest),
         cmocka_unit_test(test_holds_when_most_pods_vanish_at_once),
     };
