@@ -22,7 +22,8 @@ enum {
     RETRY_MS = 1000,          /* between first connection attempts */
     RECONNECT_WAIT_MS = 100,  /* afterwards */
     MAX_SERVERS = 64,         /* of a list; a cluster tells its others by itself */
-    PING_INTERVAL_MS = 10000, /* notices a half-open connection in 20-30 s instead of minutes */
+    PING_INTERVAL_MS = 2000,  /* notices a half-open connection in 6 s instead of minutes */
+    WRITE_LIMIT_MS = 1000,    /* then it is half-open too: nobody may hang in a publish */
 };
 
 struct pending {
@@ -522,6 +523,7 @@ static natsStatus set_options(natsOptions *o, const struct bus_config *config, s
     SET(natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MS));
     SET(natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MS, RECONNECT_WAIT_MS));
     SET(natsOptions_SetPingInterval(o, PING_INTERVAL_MS));
+    SET(natsOptions_SetWriteDeadline(o, WRITE_LIMIT_MS));
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
     SET(natsOptions_SetSendAsap(o, true));
     SET(natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus));

@@ -127,6 +127,29 @@ def lose_server(flow, cluster, mover, i, why):
         f"moves: {mover.done} done, {mover.failed} failed")
 
 
+def hang_server(cluster, mover, i, why):
+    """Its sockets stay open and nothing comes from them: everyone has to notice by himself."""
+    before = outcomes(cluster)
+    say(f"freezing {cluster.nats.name(i)}, {why}")
+    cluster.nats.freeze(i)
+    try:
+        began = time.monotonic()
+        others = ",".join(cluster.nats.url(n) for n in cluster.nats.alive if n != i)
+        with Bus(others) as bus:
+            wait_all_served(cluster, bus)
+        say(f"all guilds answer {time.monotonic() - began:.1f} s after that")
+        wait_for_progress(cluster, 500, 50)
+        mover.more(3)
+    finally:
+        cluster.nats.thaw(i)
+    cluster.nats.wait_until_whole()
+    wait_for_progress(cluster, 200, 20)
+    mover.more(3)
+    after = outcomes(cluster)
+    say(f"interactions meanwhile: { {o: after[o] - before[o] for o in OUTCOMES} }; "
+        f"moves: {mover.done} done, {mover.failed} failed")
+
+
 def check_interactions(cluster):
     def settled():
         told = http_json("GET", cluster.sim_admin + "/report")[1]["interactions"]
@@ -165,6 +188,9 @@ def body(flow):
     lose_server(flow, cluster, mover, second, "which leads most logs")
     third = connected_to(cluster, "guildbus-edge")
     lose_server(flow, cluster, mover, third, "which the edge is connected to")
+
+    hang_server(cluster, mover, connected_to(cluster, "guildbus-gateway/gw-1"), "which gw-1 is connected to")
+    hang_server(cluster, mover, connected_to(cluster, "guildbus-coordinator"), "which the coordinator is connected to")
 
     mover.end()
     sim(cluster, "/traffic/stop", {})
