@@ -19,11 +19,11 @@
 enum {
     WHEEL_SLOTS = 512,
     SLOT_MS = 10,
-    RETRY_MS = 1000,          /* between first connection attempts */
-    RECONNECT_WAIT_MS = 100,  /* afterwards */
-    MAX_SERVERS = 64,         /* of a list; a cluster tells its others by itself */
-    PING_INTERVAL_MS = 2000,  /* notices a half-open connection in 6 s instead of minutes */
-    WRITE_LIMIT_MS = 1000,    /* then it is half-open too: nobody may hang in a publish */
+    RETRY_MS = 1000,         /* between first connection attempts */
+    RECONNECT_WAIT_MS = 100, /* afterwards */
+    MAX_SERVERS = 64,        /* of a list; a cluster tells its others by itself */
+    PING_INTERVAL_MS = 2000, /* notices a half-open connection in 6 s instead of minutes */
+    WRITE_LIMIT_MS = 1000,   /* then it is half-open too: nobody may hang in a publish */
 };
 
 struct pending {
