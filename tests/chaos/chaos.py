@@ -170,7 +170,7 @@ class Run:
     def collect(self, settled):
         """Everything that the checker reads, into the folder."""
         stage, folder = self.stage, self.folder
-        self.supervisor.stop()
+        self.supervisor.rest()
         for kind in ("event", "interaction", "call"):
             text = http_request("GET", f"{stage.sim_admin}/record?kind={kind}", timeout_s=300)[2]
             (folder / f"{kind}s.ndjson").write_text(text)

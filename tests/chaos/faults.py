@@ -13,7 +13,7 @@ import threading
 import time
 
 from processes import http_json
-from schedule import role_of
+from schedule import VICTIM_S, role_of
 
 FIRE_S = 10.0       # so long a failpoint may wait for somebody to come by
 FILL_CHUNK = 1 << 16
@@ -29,6 +29,7 @@ class Injector:
         self.stage, self.supervisor, self.timeline = stage, supervisor, timeline
         self.ending, self.threads, self.lock = threading.Event(), [], threading.Lock()
         self.counts, self.fired, self.skipped = collections.Counter(), {}, collections.Counter()
+        self.touched = collections.Counter()  # processes that a fault is about
 
     # ---- life ----
 
@@ -50,16 +51,29 @@ class Injector:
         self.supervisor.hurry()
 
     def _run(self, fault):
+        touched = {fault.on, fault.more.get("victim")}
         try:
-            getattr(self, f"do_{fault.kind}")(fault)
-        except Skipped as e:
+            self._reserve(touched)
+            try:
+                getattr(self, f"do_{fault.kind}")(fault)
+            finally:
+                with self.lock:
+                    self.touched.subtract(touched)
+        except (Skipped, OSError) as e:
             with self.lock:
                 self.skipped[fault.kind] += 1
             self.timeline.tell("fault_skipped", kind=fault.kind, on=fault.on, why=str(e))
-        except OSError as e:
-            with self.lock:
-                self.skipped[fault.kind] += 1
-            self.timeline.tell("fault_skipped", kind=fault.kind, on=fault.on, why=repr(e))
+
+    def _reserve(self, names):
+        """Faults wait for each other and last longer than planned: one gateway and one edge stay whole all the same."""
+        with self.lock:
+            for group in (self.stage.pods, self.stage.edges):
+                wanted = set(group) & names
+                whole = [name for name in group if name not in wanted and self.touched[name] <= 0
+                         and self.stage.processes[name].is_alive()]
+                if wanted and not whole:
+                    raise Skipped(f"the others of {', '.join(group)} are not whole")
+            self.touched.update(names)
 
     def _done(self, fault, on=None, **more):
         with self.lock:
@@ -165,11 +179,9 @@ class Injector:
 
     def do_postgres_stop(self, fault):
         process = self._alive("postgres")
+        self.supervisor.expect("postgres", fault.kind, fault.seconds)
         self._done(fault)
-        process.stop(signal.SIGQUIT, 20)  # immediate: as a crash
-        self._wait(fault.seconds)
-        self.timeline.put("start", process="postgres", pid=process.start().pid, n=process.starts)
-        self._healed(fault)
+        process.send(signal.SIGQUIT)  # immediate: as a crash
 
     # ---- links, Discord, clocks, disks ----
 
@@ -232,7 +244,7 @@ class Injector:
         where = self.stage.coordinators if role_of(name) == "coordinator" else [fault.on]
         victim = fault.more.get("victim")
         if victim and self.stage.processes[victim].is_alive():
-            self.supervisor.expect(victim, fault.kind, 6.0)
+            self.supervisor.expect(victim, fault.kind, VICTIM_S)
             self.timeline.put("fault_helper", kind=fault.kind, on=victim)
             self.stage.processes[victim].send(signal.SIGKILL)
         self._failpoint(fault, name, f"sleep {fault.more['ms']}" if action == "sleep" else action, where)

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CALM_S, TAIL_S = 3.0, 3.0
 NATS_REST_S = 14.0  # a server of three catches up before the next one fails
 LEASE_S = 4.0
+VICTIM_S = LEASE_S + 2  # so long a pod is away whose guilds another one is to take over
 ROLES = ("source", "target", "owner", "snapshot", "failover", "coordinator")
 
 
@@ -107,17 +108,21 @@ class Planner:
 
     # ---- who ----
 
-    def _free_pod(self, at, seconds):
-        """(pod, from when), so that one pod always stays untouched."""
+    def _free_pods(self, at, seconds, count=1):
+        """(pods, from when), so that one pod always stays untouched."""
         pods = self.world.pods
         while True:
             busy = [p for p in pods if self.busy.get(p, 0) > at]
-            free = [p for p in pods if p not in busy]
-            if free and len(busy) < max(1, len(pods) - 1):
-                pod = self.rng.choice(free)
-                self.busy[pod] = at + seconds + 1.5
-                return pod, at
+            if len(busy) + count < len(pods):
+                chosen = self.rng.sample([p for p in pods if p not in busy], count)
+                for pod in chosen:
+                    self.busy[pod] = at + seconds + 1.5
+                return chosen, at
             at = min(self.busy[p] for p in busy)
+
+    def _free_pod(self, at, seconds):
+        (pod,), at = self._free_pods(at, seconds)
+        return pod, at
 
     def _pod_fault(self, at, kind, low, high, **more):
         seconds = round(self.rng.uniform(low, high), 2)
@@ -224,14 +229,16 @@ class Planner:
             more["ms"] = self.rng.choice((50, 300, 1500, 5000))
         low, high = (LEASE_S + 0.6, LEASE_S + 3) if action == "stop" else (0.2, 2)
         seconds = round(self.rng.uniform(low, high), 2)
-        if role_of(name) != "coordinator":
+        if role_of(name) == "failover":  # somebody's guilds must need one
+            (pod, more["victim"]), at = self._free_pods(at, VICTIM_S + seconds, 2)
+        elif name.startswith("coordinator_f_"):
+            pod = "leader"
+            more["victim"], at = self._free_pod(at, VICTIM_S)
+        elif role_of(name) == "coordinator":
+            pod = "leader"
+        else:
             pod, at = self._free_pod(at, seconds + 4)
-            if role_of(name) == "failover":  # somebody's guilds must need one
-                more["victim"], at = self._free_pod(at, LEASE_S + 3)
-            return Fault(round(at, 2), kind, pod, seconds, more)
-        if name.startswith("coordinator_f_"):
-            more["victim"], at = self._free_pod(at, LEASE_S + 3)
-        return Fault(round(at, 2), kind, "leader", seconds, more)
+        return Fault(round(at, 2), kind, pod, seconds, more)
 
 
 def schedule(seed, seconds, world):

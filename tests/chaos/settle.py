@@ -36,7 +36,7 @@ class Settling:
             time.sleep(0.25)
 
     def what_is_wrong(self):
-        wrong = [f"{name} does not run" for name in [*self.stage.programs, *self.stage.nats_servers]
+        wrong = [f"{name} does not run" for name in self.stage.looked_after
                  if not self.stage.processes[name].is_alive()]
         if wrong:
             return wrong
@@ -68,8 +68,8 @@ class Settling:
         if sessions["live"] < self.stage.options.shards:
             wrong.append(f"{sessions['live']} of {self.stage.options.shards} shards have a live session")
         stored = {int(subject.rsplit(".", 1)[1]): n for subject, n in self._subjects().items()}
-        return wrong + [f"{g['events'] - stored.get(int(g['guild_id']), 0)} events of guild {g['guild_id']} are not stored"
-                        for g in report["guilds"] if g["events"] > stored.get(int(g["guild_id"]), 0)]
+        missing = {g["guild_id"]: g["events"] - stored.get(int(g["guild_id"]), 0) for g in report["guilds"]}
+        return wrong + [f"{n} events of guild {guild} are not stored" for guild, n in missing.items() if n > 0]
 
     def _guilds(self, owners):
         last = self._last_events()

@@ -74,6 +74,11 @@ class Stage(Cluster):
         return [*self.coordinators, *self.pods, *self.edges]
 
     @property
+    def looked_after(self):
+        """The same, and what these stand on."""
+        return [*self.nats_servers, *(["postgres"] if self.options.postgres else []), *self.programs]
+
+    @property
     def coordinator_url(self):
         return f"http://{HOST}:{self.ports[self.coordinators[0] + ' api']}"
 

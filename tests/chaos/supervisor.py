@@ -3,7 +3,9 @@
 A fault says beforehand how long what it kills stays away and whether its disk is lost; without that the pause is short.
 Who was not killed by a fault and ended all the same is noted as such: the checker decides what that means.
 
-THREAD: its own; hold(), expect() and release() from any.
+Processes die with the thread that has started them (pdeathsig), so this one never ends before ours does.
+
+THREAD: its own; the rest from any.
 """
 import random
 import shutil
@@ -18,8 +20,8 @@ class Supervisor(threading.Thread):
     def __init__(self, stage, timeline, seed):
         super().__init__(name="supervisor", daemon=True)
         self.stage, self.timeline, self.rng = stage, timeline, random.Random(f"supervisor {seed}")
-        self.lock, self.stopping = threading.Lock(), threading.Event()
-        self.expected, self.held, self.due, self.lost_disks = {}, set(), {}, set()
+        self.lock, self.resting = threading.Lock(), threading.Event()
+        self.expected, self.due = {}, {}
         self.deaths = {}  # process: how often
 
     # ---- for faults ----
@@ -33,19 +35,9 @@ class Supervisor(threading.Thread):
         with self.lock:
             self.expected.pop(name, None)
 
-    def hold(self, name):
-        """It stays away until release()."""
-        with self.lock:
-            self.held.add(name)
-
-    def release(self, name):
-        with self.lock:
-            self.held.discard(name)
-
     def hurry(self):
         """Nothing stays away any longer than it must."""
         with self.lock:
-            self.held.clear()
             self.due = {name: 0 for name in self.due}
 
     # ---- its thread ----
@@ -53,13 +45,15 @@ class Supervisor(threading.Thread):
     def run(self):
         for name in self.stage.processes:
             self.timeline.put("start", process=name, pid=self.stage.processes[name].pid, n=1)
-        while not self.stopping.wait(TICK_S):
-            for name in [*self.stage.programs, *self.stage.nats_servers]:
+        while True:
+            for name in [] if self.resting.is_set() else self.stage.looked_after:
                 self._look_after(name)
+            time.sleep(TICK_S)
 
-    def stop(self):
-        self.stopping.set()
-        self.join()
+    def rest(self):
+        """Nobody is started any more."""
+        self.resting.set()
+        time.sleep(2 * TICK_S)
 
     def _look_after(self, name):
         process = self.stage.processes[name]
@@ -72,7 +66,7 @@ class Supervisor(threading.Thread):
                 why, away_s, lose_disk = self.expected.pop(name, (None, self.rng.uniform(*SHORT_S), False))
                 self.due[name] = now + away_s
                 self.deaths[name] = self.deaths.get(name, 0) + 1
-            ready = not new and name not in self.held and self.due[name] <= now
+            ready = not new and self.due[name] <= now
         if new:
             self._note_death(name, process, why, away_s, lose_disk)
         elif ready:
