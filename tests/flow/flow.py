@@ -159,16 +159,18 @@ class Flow:
                 print("\n".join([*loud, "..." if loud else "", *lines[-25:]]), file=sys.stderr)
 
 
-def run(body):
-    """The whole of a test's program."""
+def run(body, options=lambda parser: None):
+    """The whole of a test's program. options adds its own, which flow.args then has."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--bin", default=os.environ.get("FLOW_BIN", str(ROOT / "build/release/bin")),
                         help="folder of the programs")
     parser.add_argument("--keep", action="store_true", help="keep logs and databases")
+    options(parser)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends and the folder goes
     folder = pathlib.Path(tempfile.mkdtemp(prefix="guildbus-flow-"))
     flow = Flow(args.bin, folder)
+    flow.args = args
     code = 1
     try:
         body(flow)

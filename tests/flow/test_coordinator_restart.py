@@ -14,9 +14,9 @@ GUILDS = 30
 class Visitor(threading.Thread):
     """Asks every guild again and again, as the edge does: whoever does not answer is asked once more."""
 
-    def __init__(self, url, guilds):
+    def __init__(self, url, guilds, pause_s=0):
         super().__init__(daemon=True)
-        self.url, self.guilds = url, guilds
+        self.url, self.guilds, self.pause_s = url, guilds, pause_s
         self.ending = threading.Event()
         self.rounds, self.repeats, self.failure = 0, 0, None
 
@@ -27,6 +27,7 @@ class Visitor(threading.Thread):
                     for guild in self.guilds:
                         wait_for(f"guild {guild} answers", lambda: self._asked(bus, guild), LIMIT_S)
                     self.rounds += 1
+                    self.ending.wait(self.pause_s)
         except Exception as e:  # told by check()
             self.failure = e
 
@@ -139,4 +140,5 @@ def body(flow):
     expect(told["deferred"] == told["completed"], f"deferred and not completed: {told}")
 
 
-run(body)
+if __name__ == "__main__":
+    run(body)
