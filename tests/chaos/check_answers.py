@@ -41,28 +41,24 @@ class Index:
             self.claims[guild] = [r for r in records if r.kind == "claim"]
             for r in records:
                 if r.kind == "change" or (r.kind == "snapshot" and self.holes):
-                    self._rows(guild, r)
+                    for op in r.rows:
+                        self._row(guild, r, op)
 
-    def _rows(self, guild, r):
-        for op in r.rows:
-            if op.get("remove"):
-                continue
-            table, values = op.get("table"), op.get("values", [])
-            if table == TABLE_ANSWERED:
-                reply = value_of(values[2])
-                reply = reply if isinstance(reply, bytes) else str(reply).encode()
-                self._put(self.answered, value_of(values[1]), (r, reply))
-            elif table == TABLE_OUTBOX:
-                path = (value_of(values[3]) or "").split("?")[0]
-                self._put(self.outbox, (value_of(values[2]), path), (r, (value_of(values[4]) or "").encode(),
-                                                                      value_of(values[1])))
-            elif table == TABLE_GUILDS:
-                value = json.loads(value_of(values[2]) or "{}").get("restricted")
-                self.settings.setdefault((guild, value), r)
-
-    @staticmethod
-    def _put(found, key, item):
-        found.setdefault(key, []).append(item)
+    def _row(self, guild, r, op):
+        """A snapshot repeats what is known: only what stood in records that nobody has heard is new there."""
+        if op.get("remove"):
+            return
+        table, values = op.get("table"), [value_of(v) for v in op.get("values", [])]
+        if table == TABLE_ANSWERED:
+            found = self.answered.setdefault(values[1], [])
+            if r.kind == "change" or not found:
+                found.append((r, values[2] if isinstance(values[2], bytes) else str(values[2]).encode()))
+        elif table == TABLE_OUTBOX:
+            found = self.outbox.setdefault((values[2], (values[3] or "").split("?")[0]), [])
+            if r.kind == "change" or all((known.guild, action) != (guild, values[1]) for known, _, action in found):
+                found.append((r, (values[4] or "").encode(), values[1]))
+        elif table == TABLE_GUILDS:
+            self.settings.setdefault((guild, json.loads(values[2] or "{}").get("restricted")), r)
 
 
 def is_refusal(text):

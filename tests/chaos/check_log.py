@@ -68,11 +68,11 @@ def check_writers(verdict, guild, records):
             verdict.add("I1", f"epoch {r.epoch} has two writers: {writer[0]} ({writer[1]:x}) and {r.pod} "
                         f"({r.incarnation:x})", record=r)
     verdict.count("epochs", len(writers))
-    first = set()
+    idx = epoch = 0
     for r in records:
-        if r.epoch not in first and r.kind != "claim" and (r.idx == 1 or first):
+        if r.idx == idx + 1 and r.epoch != epoch and r.kind != "claim":
             verdict.add("I1", f"epoch {r.epoch} begins with a {r.kind}, not with a claim", record=r)
-        first.add(r.epoch)
+        idx, epoch = r.idx, r.epoch
 
 
 def check_kept(history, verdict, guild, records):

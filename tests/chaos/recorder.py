@@ -6,9 +6,10 @@
     _INBOX.>                          of the answers to requests those of owners: interaction and portal replies
 
 It never subscribes to what is asked: then nobody would be told any more that no owner is there. One entry a message, in
-the order of arrival; "!connected" and "!lost" say when the link was up. What was stored while it was down is read from
+the order of arrival; "!connected" and "!lost" say when a link was up. What was stored while it was down is read from
 the logs as soon as it is up again (a snapshot soon replaces it there) and stands as "=log.…". On one server the order
-is the order of causes: the server hands us a record before it acknowledges it to the owner.
+is the order of causes: the server hands us a record before it acknowledges it to the owner. Of a cluster every server is
+listened to, so that some hear what one cannot pass on.
 
 usage: recorder.py NATS_URL FILE
 """
@@ -24,6 +25,7 @@ from wire import body_kind
 
 ENTRY = struct.Struct("<QdHHI")  # number, wall clock s, sizes of subject, head and body
 SUBJECTS = ("tail.>", "feed.>", "snapshot.>", "$KV.SHARDS.>", "_INBOX.>")
+FIRST_WORDS = {subject.partition(".")[0] for subject in SUBJECTS}
 ANSWERS = ("interaction_reply", "portal_reply")
 
 
@@ -59,14 +61,16 @@ def entries(path):
 
 
 def is_wanted(m):
-    return not m.subject.startswith("_INBOX.") or body_kind(m.body[:2]) in ANSWERS
+    """What came by a subject that we asked for: a pull's messages reach an inbox under the subject of their stream."""
+    first = m.subject.partition(".")[0]
+    return body_kind(m.body[:2]) in ANSWERS if first == "_INBOX" else first in FIRST_WORDS
 
 
 def read_missed(urls, writer, last):
     """What the logs have behind the last that we heard. It is tried until the servers can answer."""
-    for _ in range(120):
+    for _ in range(240):
         try:
-            with Link(urls, "chaos-missed") as link:
+            with Link(urls, "chaos-missed", 2) as link:
                 parts = [name.split("_")[1] for name in stream_names(link) if name.startswith("LOG_")]
             for part in parts:
                 for m in read_stream(urls, f"LOG_{part}", last.get(part, 0) + 1):
@@ -79,12 +83,11 @@ def read_missed(urls, writer, last):
     writer.put("!not_read")
 
 
-def listen(urls, writer, stopping):
-    with Link(urls, "chaos-recorder", 2) as link:
+def listen(url, urls, writer, stopping):
+    with Link(url, "chaos-recorder", 2) as link:
         for subject in SUBJECTS:
             link.subscribe(subject)
-        link.request("$JS.API.INFO", b"", 30)  # the server knows our subscriptions
-        writer.put("!connected")
+        writer.put("!connected", b"", url.encode())
         threading.Thread(target=read_missed, args=(urls, writer, dict(writer.last)), daemon=True).start()
         while not stopping:
             arrived = link.read(0.2)
@@ -95,6 +98,15 @@ def listen(urls, writer, stopping):
                 writer.file.flush()
 
 
+def listen_always(url, urls, writer, stopping):
+    while not stopping:
+        try:
+            listen(url, urls, writer, stopping)
+        except OSError as e:
+            writer.put("!lost", b"", f"{url} {e}".encode())
+            time.sleep(0.02)
+
+
 def main():
     urls, path = sys.argv[1:3]
     stopping = []
@@ -102,13 +114,12 @@ def main():
     writer = Writer(path)
     writer.put("!started")
     writer.file.flush()
-    while not stopping:
-        try:
-            listen(urls, writer, stopping)
-        except OSError as e:
-            writer.put("!lost", b"", str(e).encode())
-            writer.file.flush()
-            time.sleep(0.02)
+    threads = [threading.Thread(target=listen_always, args=(url, urls, writer, stopping)) for url in urls.split(",")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)  # signals come in between
     writer.put("!stopped")
     writer.file.close()
 

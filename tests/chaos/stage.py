@@ -123,7 +123,7 @@ class Stage(Cluster):
             super()._start_nats()
             return
         self.nats = NatsCluster(self.run_dir, self.options.nats_servers, say=self.say,
-                                more=["--no_advertise", "true"])  # or clients would find ways past the links
+                                more=["--no_advertise=true"])  # or clients would find ways past the links
         self.processes.update({p.name: p for p in self.nats.processes})
         self.nats.start()
 
