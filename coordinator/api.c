@@ -1,6 +1,5 @@
 #include "coordinator/api.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +11,6 @@
 #include "base/xmem.h"
 #include "coordinator/api_call.h"
 #include "coordinator/state.h"
-
-enum { MAX_BODY = 4096 };
 
 struct api {
     const struct coordinator_config *config;
@@ -35,16 +32,6 @@ static void respond_err(struct http_exchange *x, enum status status, const char 
 
 /* ---- what is asked ---- */
 
-/* 0 … 2^64-1 in plain digits: guild 0 is the one of direct messages. */
-static bool parse_number(const char *text, uint64_t *ret)
-{
-    if (!*text || strspn(text, "0123456789") != strlen(text))
-        return false;
-    errno = 0;
-    *ret = strtoull(text, NULL, 10);
-    return !errno;
-}
-
 static enum status parse_list(struct http_exchange *x, struct api_call *call, struct err *err)
 {
     const char *limit = http_query(x, "limit"), *after = http_query(x, "after"),
@@ -54,11 +41,11 @@ static enum status parse_list(struct http_exchange *x, struct api_call *call, st
     call->limit = API_DEFAULT_LIMIT;
     call->from_start = !after || !*after;
     if (limit && *limit) {
-        if (!parse_number(limit, &number) || !number || number > API_MOST_LIMIT)
+        if (!api_parse_number(limit, &number) || !number || number > API_MOST_LIMIT)
             return err_set(err, STATUS_INVALID, "limit must be 1 … %d", API_MOST_LIMIT);
         call->limit = (uint32_t)number;
     }
-    if (!call->from_start && !parse_number(after, &call->id))
+    if (!call->from_start && !api_parse_number(after, &call->id))
         return err_set(err, STATUS_INVALID, "after must be a guild id in decimal digits");
     if (pod && *pod) {
         if (!pod_id_is_valid(pod))
@@ -68,35 +55,30 @@ static enum status parse_list(struct http_exchange *x, struct api_call *call, st
     return STATUS_OK;
 }
 
-static enum status parse_body_id(const json_t *body, struct api_call *call, struct err *err)
+/* before: an id of the answer; guild_id: of one guild only. */
+static enum status parse_history(struct http_exchange *x, struct api_call *call, struct err *err)
 {
-    const json_t *id = json_object_get(body, "guild_id");
+    const char *before = http_query(x, "before"), *guild = http_query(x, "guild_id");
 
-    if (json_is_string(id) && parse_number(json_string_value(id), &call->id))
-        return STATUS_OK;
-    if (json_is_integer(id) && json_integer_value(id) >= 0) {
-        call->id = (uint64_t)json_integer_value(id);
-        return STATUS_OK;
-    }
-    return err_set(err, STATUS_INVALID, "guild_id must be a guild id: a string of decimal digits");
+    TRY(parse_list(x, call, err));
+    call->id = 0;
+    if (before && *before && !api_parse_number(before, &call->id))
+        return err_set(err, STATUS_INVALID, "before must be an id of an earlier answer");
+    call->has_guild = guild && *guild;
+    if (call->has_guild && !api_parse_number(guild, &call->guild_id))
+        return err_set(err, STATUS_INVALID, "guild_id must be a guild id in decimal digits");
+    return STATUS_OK;
 }
 
-static enum status parse_reassign(struct http_exchange *x, struct api_call *call, struct err *err)
+static enum status parse_body(struct http_exchange *x, struct api_call *call, struct err *err)
 {
-    CLEANUP(json_decref) json_t *body = NULL;
     size_t size = 0;
     const char *text = http_body(x, &size);
 
-    TRY(json_parse(text, size, &body, err));
-    if (!json_is_object(body))
-        return err_set(err, STATUS_INVALID,
-                       "the body must be {\"guild_id\":\"…\",\"pod_id\":\"…\"}");
-    TRY(parse_body_id(body, call, err));
-    if (!pod_id_is_valid(json_str(body, "pod_id")))
-        return err_set(err, STATUS_INVALID,
-                       "pod_id must be a pod's id: 1 to 64 of A-Z a-z 0-9 _ -");
-    text_copy(call->pod, sizeof(call->pod), json_str(body, "pod_id"));
-    return STATUS_OK;
+    if (strlen(text) != size)
+        return err_set(err, STATUS_INVALID, "the body holds a NUL");
+    call->body = xstrdup(text);
+    return api_parse_change(call->path, text, call, err);
 }
 
 static enum status parse_nothing(struct http_exchange *x UNUSED, struct api_call *call UNUSED,
@@ -117,9 +99,13 @@ static const struct route {
     { "/pod-health", false, HTTP_GET, API_PODS, parse_nothing },
     { "/moves", false, HTTP_GET, API_MOVES, parse_list },
     { "/moves", true, HTTP_GET, API_MOVE, parse_nothing },
+    { "/history", false, HTTP_GET, API_HISTORY, parse_history },
     { "/status", false, HTTP_GET, API_STATUS, parse_nothing },
-    { "/reassign-guild", false, HTTP_POST, API_REASSIGN, parse_reassign },
-    { "/unfreeze", false, HTTP_POST, API_UNFREEZE, parse_nothing },
+    { "/reassign-guild", false, HTTP_POST, API_REASSIGN, parse_body },
+    { "/drain-pod", false, HTTP_POST, API_DRAIN, parse_body },
+    { "/undrain-pod", false, HTTP_POST, API_UNDRAIN, parse_body },
+    { "/rebalance", false, HTTP_POST, API_REBALANCE, parse_body },
+    { "/unfreeze", false, HTTP_POST, API_UNFREEZE, parse_body },
 };
 
 static const struct route *find_route(const char *path, const char **ret_id)
@@ -179,9 +165,10 @@ static bool is_allowed(const struct api *api, struct http_exchange *x)
 
 /* ---- there and back ---- */
 
-static void call_free(struct api_call *call)
+void api_call_free(struct api_call *call)
 {
     free(call->json);
+    free(call->body);
     free(call);
 }
 
@@ -194,13 +181,13 @@ static void on_answered(struct letter *l, void *owner UNUSED)
         http_respond_json(call->exchange, call->code, call->json);
     else
         http_respond_err(call->exchange, &call->err);
-    call_free(call);
+    api_call_free(call);
 }
 
 /* The box closes: the exchange goes with the loop. */
 static void on_discarded(struct letter *l)
 {
-    call_free(CONTAINER_OF(l, struct api_call, letter));
+    api_call_free(CONTAINER_OF(l, struct api_call, letter));
 }
 
 /* On the coordinator's thread. */
@@ -209,9 +196,19 @@ static void on_asked(struct letter *l, void *owner)
     struct api_call *call = CONTAINER_OF(l, struct api_call, letter);
     struct coordinator *c = owner;
 
+    if (call->kind >= API_REASSIGN && !c->leads) {
+        api_forward(c, call);
+        return;
+    }
     api_answer(c, call);
-    call->letter = (struct letter){ .read = on_answered, .discard = on_discarded };
+    api_return(c, call);
+}
+
+void api_return(struct coordinator *c, struct api_call *call)
+{
     struct letter *back = &call->letter;
+
+    call->letter = (struct letter){ .read = on_answered, .discard = on_discarded };
     mailbox_post_always(loop_mailbox(c->loop), &back);
 }
 
@@ -227,7 +224,7 @@ static void ask(struct api *api, struct api_call *call)
         respond_err(x, STATUS_BUSY, "too many requests wait");
     else
         return;
-    call_free(call);
+    api_call_free(call);
 }
 
 static void respond_405(struct http_exchange *x, enum http_method allowed)
@@ -255,7 +252,8 @@ static void on_request(void *ctx, struct http_exchange *x)
     if (!route) {
         respond_err(
             x, STATUS_NOT_FOUND,
-            "no such path: there are /guild-assignments /pod-health /moves /status /reassign-guild /unfreeze");
+            "no such path: there are /guild-assignments /pod-health /moves /history /status "
+            "/reassign-guild /drain-pod /undrain-pod /rebalance /unfreeze");
         return;
     }
     if (!is_method(x, route->method)) {
@@ -267,14 +265,15 @@ static void on_request(void *ctx, struct http_exchange *x)
     struct api_call *call = xcalloc(1, sizeof(*call));
     call->exchange = x;
     call->kind = route->kind;
-    if (route->takes_id && !parse_number(id, &call->id))
+    call->path = route->path;
+    if (route->takes_id && !api_parse_number(id, &call->id))
         err.code = err_set(&err, STATUS_INVALID, "the id in the path must be decimal digits");
     if (err.code == STATUS_OK && route->parse(x, call, &err) == STATUS_OK) {
         ask(api, call);
         return;
     }
     http_respond_err(x, &err);
-    call_free(call);
+    api_call_free(call);
 }
 
 static void free_api(void *ctx)
@@ -290,7 +289,7 @@ enum status api_start(const struct coordinator_config *config, struct coordinato
         .name = "api",
         .bind = config->api_bind,
         .port = (int)config->api_port,
-        .max_body = MAX_BODY,
+        .max_body = API_MAX_BODY,
         .on_request = on_request,
         .ctx = api,
     };

@@ -3,10 +3,13 @@
  *   GET  /guild-assignments?limit=&after=&pod=   GET /guild-assignments/<guild>
  *   GET  /pod-health                             GET /status
  *   GET  /moves?limit=                           GET /moves/<id>
+ *   GET  /history?guild_id=&limit=&before=
  *   POST /reassign-guild {"guild_id":"…","pod_id":"…"}     POST /unfreeze
+ *   POST /drain-pod {"pod_id":"…"}                         POST /undrain-pod {"pod_id":"…"}
+ *   POST /rebalance {"dry_run":false,"force":false,"limit":100}
  *
- * Reading is answered by any replica. What changes something needs "Authorization: Bearer
- * <COORDINATOR_TOKEN>" and the leader. The exchange waits on the loop while a letter asks the
+ * Any replica answers. What changes something needs "Authorization: Bearer <COORDINATOR_TOKEN>"; a
+ * replica that does not lead has the leader answer it, over NATS. The exchange waits on the loop while a letter asks the
  * coordinator's thread.
  *
  * THREAD: the loop's. */

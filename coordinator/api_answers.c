@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/xmem.h"
 #include "coordinator/api_call.h"
+#include "coordinator/rebalance.h"
 #include "coordinator/state.h"
 
 /* "2026-11-23T10:26:00.123Z" */
@@ -59,6 +60,7 @@ static json_t *json_from_move(const struct move_row *row)
     put(o, "guild_id", json_from_id(row->guild_id));
     put(o, "source", json_string(row->source));
     put(o, "target", json_string(row->target));
+    put(o, "reason", json_string(row->reason));
     put(o, "state", json_string(move_state_text(row->state)));
     put(o, "error", json_string(row->error));
     put(o, "created_at", json_from_ms(row->created_ms));
@@ -137,7 +139,7 @@ static void add_standbys(void *ctx, const char *name, uint64_t count)
     }
 }
 
-static void finish(struct api_call *call, int code, json_t *root)
+void api_finish(struct api_call *call, int code, const json_t *root)
 {
     call->code = code;
     call->json = json_text(root);
@@ -153,8 +155,13 @@ static enum status answer_assignments(struct coordinator *c, struct api_call *ca
     TRY(store_guilds(c->store, &query, add_guild, &sink, err));
     bool more = json_array_size(sink.rows) == call->limit;
     put(root, "next", more ? json_from_id(sink.last) : json_null());
-    finish(call, 200, root);
+    api_finish(call, 200, root);
     return STATUS_OK;
+}
+
+static void add_standby(void *ctx, const struct standby_row *row)
+{
+    must(!json_array_append_new(ctx, json_string(row->pod)));
 }
 
 static enum status answer_assignment(struct coordinator *c, struct api_call *call, struct err *err)
@@ -163,7 +170,10 @@ static enum status answer_assignment(struct coordinator *c, struct api_call *cal
 
     TRY(store_guild(c->store, call->id, &row, err));
     CLEANUP(json_decref) json_t *root = json_from_guild(&row);
-    finish(call, 200, root);
+    json_t *standbys = json_array();
+    put(root, "standbys", standbys);
+    TRY(store_standbys_of(c->store, call->id, add_standby, standbys, err));
+    api_finish(call, 200, root);
     return STATUS_OK;
 }
 
@@ -177,7 +187,7 @@ static enum status answer_pods(struct coordinator *c, struct api_call *call, str
     TRY(store_pods(c->store, add_pod, &sink, err));
     TRY(store_shards(c->store, add_shard, &sink, err));
     TRY(store_count_standbys(c->store, add_standbys, &sink, err));
-    finish(call, 200, root);
+    api_finish(call, 200, root);
     return STATUS_OK;
 }
 
@@ -188,7 +198,7 @@ static enum status answer_moves(struct coordinator *c, struct api_call *call, st
 
     put(root, "moves", sink.rows);
     TRY(store_moves(c->store, call->limit, add_move, &sink, err));
-    finish(call, 200, root);
+    api_finish(call, 200, root);
     return STATUS_OK;
 }
 
@@ -198,16 +208,54 @@ static enum status answer_move(struct coordinator *c, struct api_call *call, str
 
     TRY(store_move(c->store, call->id, &row, err));
     CLEANUP(json_decref) json_t *root = json_from_move(&row);
-    finish(call, 200, root);
+    api_finish(call, 200, root);
     return STATUS_OK;
+}
+
+static void add_history(void *ctx, const struct history_row *row)
+{
+    struct list_sink *sink = ctx;
+    json_t *o = json_object();
+
+    sink->last = row->id;
+    put(o, "id", json_from_id(row->id));
+    put(o, "at", json_from_ms(row->at_ms));
+    put(o, "guild_id", json_from_id(row->guild_id));
+    put(o, "pod_id", json_from_text(row->pod));
+    put(o, "epoch", json_from_id(row->epoch));
+    put(o, "what", json_string(row->what));
+    put(o, "reason", json_string(row->why));
+    put(o, "move_id", row->move_id ? json_from_id(row->move_id) : json_null());
+    must(!json_array_append_new(sink->rows, o));
+}
+
+static enum status answer_history(struct coordinator *c, struct api_call *call, struct err *err)
+{
+    CLEANUP(json_decref) json_t *root = json_object();
+    struct list_sink sink = { .rows = json_array() };
+    const struct history_query query = { call->has_guild ? &call->guild_id : NULL, call->id,
+                                         call->limit };
+
+    put(root, "history", sink.rows);
+    TRY(store_history(c->store, &query, add_history, &sink, err));
+    bool more = json_array_size(sink.rows) == call->limit;
+    put(root, "next", more ? json_from_id(sink.last) : json_null());
+    api_finish(call, 200, root);
+    return STATUS_OK;
+}
+
+static void sum_standbys(void *ctx, const char *name UNUSED, uint64_t count)
+{
+    *(uint64_t *)ctx += count;
 }
 
 static enum status answer_status(struct coordinator *c, struct api_call *call, struct err *err)
 {
     CLEANUP(json_decref) json_t *root = json_object();
     struct store_counts n = { 0 };
-    uint64_t shards = 0;
+    uint64_t shards = 0, standbys = 0;
 
+    TRY(store_count_standbys(c->store, sum_standbys, &standbys, err));
     TRY(store_counts(c->store, &n, err));
     TRY(store_meta(c->store, "shard_count", &shards, err));
     put(root, "version", json_string(GUILDBUS_VERSION));
@@ -217,57 +265,15 @@ static enum status answer_status(struct coordinator *c, struct api_call *call, s
     put(root, "guilds", json_integer((json_int_t)n.guilds));
     put(root, "guilds_owned", json_integer((json_int_t)n.guilds_owned));
     put(root, "pods_active", json_integer((json_int_t)n.pods_active));
+    put(root, "standbys", json_integer((json_int_t)standbys));
+    put(root, "rebalance", c->leads ? json_string(rebalance_state(c)) : json_null());
     put(root, "moves_open", json_integer((json_int_t)n.moves_open));
     put(root, "moves_done", json_integer((json_int_t)n.moves_done));
     put(root, "moves_failed", json_integer((json_int_t)n.moves_failed));
     put(root, "shard_count", json_integer((json_int_t)shards));
     put(root, "pause_us_p50", json_integer((json_int_t)n.pause_us_p50));
     put(root, "pause_us_max", json_integer((json_int_t)n.pause_us_max));
-    finish(call, 200, root);
-    return STATUS_OK;
-}
-
-/* ---- changes ---- */
-
-static enum status check_leads(const struct coordinator *c, struct err *err)
-{
-    if (c->leads)
-        return STATUS_OK;
-    return err_set(err, STATUS_UNAVAILABLE,
-                   "this replica does not lead: ask again in a second, or another replica");
-}
-
-static enum status answer_reassign(struct coordinator *c, struct api_call *call, struct err *err)
-{
-    struct err refused = { 0 }, lost = { 0 };
-    uint64_t move_id = 0;
-
-    TRY(check_leads(c, err));
-    if (handoff_wish(c, call->id, call->pod, &move_id, &refused, &lost) != STATUS_OK) {
-        step_down(c, &lost);
-        return err_set(err, STATUS_UNAVAILABLE,
-                       "the database does not answer: nobody knows whether this was stored");
-    }
-    if (refused.code != STATUS_OK) {
-        *err = refused;
-        return refused.code;
-    }
-    log_info("move_wished", "move=%" PRIu64 " guild=%" PRIu64 " to=%s", move_id, call->id,
-             call->pod);
-    CLEANUP(json_decref) json_t *root = json_object();
-    put(root, "move_id", json_from_id(move_id));
-    finish(call, 202, root);
-    return STATUS_OK;
-}
-
-static enum status answer_unfreeze(struct coordinator *c, struct api_call *call, struct err *err)
-{
-    CLEANUP(json_decref) json_t *root = json_object();
-
-    TRY(check_leads(c, err));
-    put(root, "was_held", json_boolean(c->held));
-    pods_unfreeze(c);
-    finish(call, 200, root);
+    api_finish(call, 200, root);
     return STATUS_OK;
 }
 
@@ -286,10 +292,14 @@ static enum status answer_call(struct coordinator *c, struct api_call *call, str
         return answer_move(c, call, err);
     case API_STATUS:
         return answer_status(c, call, err);
+    case API_HISTORY:
+        return answer_history(c, call, err);
     case API_REASSIGN:
-        return answer_reassign(c, call, err);
     case API_UNFREEZE:
-        return answer_unfreeze(c, call, err);
+    case API_DRAIN:
+    case API_UNDRAIN:
+    case API_REBALANCE:
+        return api_change(c, call, err);
     }
     return err_set(err, STATUS_INTERNAL, "no such call");
 }

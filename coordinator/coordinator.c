@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
+#include "coordinator/rebalance.h"
 #include "coordinator/state.h"
 #include "messages/streams.h"
 
@@ -18,6 +19,9 @@ enum {
     MAILBOX_CAPACITY = 16384,
     RETRY_MS = 1000,
     FORGET_EACH_MS = 3600 * 1000,
+    PRUNE_EACH_MS = 60 * 1000,
+    PRUNE_MORE_MS = 1000,
+    PRUNE_ROWS = 1000,
     GUILDS_PAGE = 20000,
     REPUBLISH_MS = 60000, /* a younger owner may not have been published by the leader before */
 };
@@ -107,6 +111,9 @@ static void stop_leading(struct coordinator *c)
     plan_clear(&c->plan);
     c->held = c->unfrozen = c->evening = c->move_ended = false;
     c->starting = 0;
+    c->watch = (struct balance_watch){ 0 };
+    c->mixed_since_ms = 0;
+    c->rebalance_frozen[0] = '\0';
     metric_set(&leads_gauge, 0);
 }
 
@@ -216,7 +223,7 @@ static enum status lead(struct coordinator *c, bool *ret_leads, struct err *err)
     TRY(requests_nobody_answers(c, err));
     c->mirror = mirror_new();
     TRY(load(c, err));
-    c->listening_since_ms = clock_now_ms();
+    c->listening_since_ms = c->leads_since_ms = clock_now_ms();
     c->leads = true;
     return requests_subscribe(c, err);
 }
@@ -257,6 +264,27 @@ static void measure(const struct coordinator *c)
     standbys_measure(c);
 }
 
+static enum status prune(struct coordinator *c, int64_t now_ms, struct err *err)
+{
+    bool more = false;
+
+    TRY(store_prune(c->store, (uint32_t)c->config->history_days, PRUNE_ROWS, &more, err));
+    c->next_prune_ms = now_ms + (more ? PRUNE_MORE_MS : PRUNE_EACH_MS);
+    return STATUS_OK;
+}
+
+static enum status tidy(struct coordinator *c, struct err *err)
+{
+    int64_t now_ms = clock_now_ms();
+
+    if (c->config->history_days && now_ms >= c->next_prune_ms)
+        TRY(prune(c, now_ms, err));
+    if (now_ms < c->next_forget_ms)
+        return STATUS_OK;
+    c->next_forget_ms = now_ms + FORGET_EACH_MS;
+    return pods_forget(c, err);
+}
+
 /* A move that ended makes room for the next at once: a drain is as fast as the pods are. */
 static enum status decide(struct coordinator *c, bool whole_turn, struct err *err)
 {
@@ -270,10 +298,8 @@ static enum status decide(struct coordinator *c, bool whole_turn, struct err *er
     TRY(guilds_place(c, err));
     TRY(shards_place(c, err));
     TRY(standbys_turn(c, err));
-    if (clock_now_ms() < c->next_forget_ms)
-        return STATUS_OK;
-    c->next_forget_ms = clock_now_ms() + FORGET_EACH_MS;
-    return pods_forget(c, err);
+    TRY(rebalance_turn(c, err));
+    return tidy(c, err);
 }
 
 static void turn(struct coordinator *c, bool whole)

@@ -129,6 +129,7 @@ static void plan_step(struct coordinator *c, struct mirror_move *m, const struct
     if (g && step->next == MOVE_STATE_ABORTED) {
         text_copy(g->prefer, sizeof(g->prefer), before == MOVE_STATE_WISHED ? "" : move.target);
         g->no_move_before_ms = clock_now_ms() + COOL_DOWN_MS;
+        g->no_balance_before_ms = clock_now_ms() + c->config->rebalance_cooldown_ms;
     }
     plan_move(&c->plan, &move);
     c->starting += before == MOVE_STATE_WISHED && step->next == MOVE_STATE_WARMING;
@@ -294,7 +295,7 @@ static const struct place_pod *drain_target(struct place *place, const struct mi
     return place_guild(place, g->row.schema, g->row.pod, &full);
 }
 
-static bool can_move(const struct mirror_guild *g, int64_t now_ms)
+bool handoff_can_begin(const struct mirror_guild *g, int64_t now_ms)
 {
     return !g->move && g->row.state == GUILD_OWNED && g->no_move_before_ms <= now_ms &&
            g->row.incarnation == g->pod->row.incarnation;
@@ -311,7 +312,7 @@ static void drain(struct coordinator *c, struct mirror_pod *pod, struct place *p
         const struct mirror_guild *g = CONTAINER_OF(l, struct mirror_guild, of_pod);
         if (open + c->plan.move_count >= 2 * (size_t)c->config->max_moves)
             return;
-        if (!can_move(g, now_ms))
+        if (!handoff_can_begin(g, now_ms))
             continue;
         const struct place_pod *target = drain_target(place, g);
         if (target)

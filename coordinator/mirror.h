@@ -69,7 +69,8 @@ struct mirror_guild {
     struct mirror_pod *came_from; /* had it before pod: its rows are there still */
     struct ewma load;             /* units a second, thousandths */
     char prefer[POD_ID_SIZE];     /* has it warm: take this pod when the owner is dead */
-    int64_t next_own_ms, next_publish_ms, no_move_before_ms;
+    int64_t next_own_ms, next_publish_ms;
+    int64_t no_move_before_ms, no_balance_before_ms; /* after a move that failed */
     unsigned own_tries;
     bool own_in_flight, publish_in_flight;
 };

@@ -443,6 +443,11 @@ static struct silence listen(const struct coordinator *c)
     return s;
 }
 
+bool pods_are_silent(const struct coordinator *c)
+{
+    return listen(c).silent > 0;
+}
+
 /* More than half went silent within one lease: rather a network fault than that many dead machines.
  */
 static bool should_hold(struct coordinator *c, const struct silence *s)
@@ -497,6 +502,34 @@ void pods_unfreeze(struct coordinator *c)
     log_info("placement_unfrozen", "by=operator");
     c->unfrozen = true;
     c->held = false;
+}
+
+/* The process itself may drain, too. */
+static enum pod_status status_without_wish(const struct mirror_pod *pod)
+{
+    return pod->says_draining ? POD_DRAINING : POD_ACTIVE;
+}
+
+enum status pods_wish_drain(struct coordinator *c, const char *name, bool drain,
+                            struct err *refused, struct err *err)
+{
+    struct mirror_pod *pod = mirror_pod(c->mirror, name);
+    enum pod_status status = drain ? POD_DRAINING : pod ? status_without_wish(pod) : POD_ACTIVE;
+    struct err missing = { 0 };
+
+    enum status stored = store_wish_drain(c->store, name, drain, status, &missing);
+    if (stored == STATUS_NOT_FOUND || (stored == STATUS_OK && !pod)) {
+        refused->code = err_set(refused, STATUS_NOT_FOUND, "there is no pod %s", name);
+        return STATUS_OK;
+    }
+    if (stored != STATUS_OK)
+        return err_set(err, stored, "%s", missing.text);
+    log_info("pod_drain_wished", "pod=%s drain=%d guilds=%u", name, drain, pod->assigned);
+    pod->row.drain_wished = drain;
+    if (pod->row.status != POD_OFFLINE)
+        pod->row.status = status;
+    c->shards_changed = true;
+    return STATUS_OK;
 }
 
 static void on_forgotten(void *ctx, const struct pod_row *row)

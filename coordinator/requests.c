@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
+#include "coordinator/api_forward.h"
 #include "coordinator/state.h"
 #include "messages/codec.h"
 #include "messages/subjects.h"
@@ -61,6 +62,13 @@ static enum status on_heartbeat(struct coordinator *c, const Guildbus__V1__Envel
     return STATUS_OK;
 }
 
+static enum status on_api(struct coordinator *c, const Guildbus__V1__Envelope *e,
+                          struct caller *caller, struct err *err UNUSED)
+{
+    api_forwarded(c, e->api_request, caller);
+    return STATUS_OK;
+}
+
 static enum status on_who(struct coordinator *c, const Guildbus__V1__Envelope *e UNUSED,
                           struct caller *caller, struct err *err UNUSED)
 {
@@ -80,6 +88,7 @@ static const struct endpoint {
     { "claimed", "claimed", GUILDBUS__V1__ENVELOPE__BODY_CLAIMED, on_claimed },
     { "move", "move_report", GUILDBUS__V1__ENVELOPE__BODY_MOVE_REPORT, on_move },
     { "identify", "identify", GUILDBUS__V1__ENVELOPE__BODY_IDENTIFY, on_identify },
+    { "api", "api_request", GUILDBUS__V1__ENVELOPE__BODY_API_REQUEST, on_api },
     { "who", "ok", GUILDBUS__V1__ENVELOPE__BODY_OK, on_who },
     { NULL, "heartbeat", GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT, on_heartbeat },
 };

@@ -9,7 +9,7 @@
  *   rebalance.c    when guilds move to even out the load; which ones is in balance.c
  *   orders.c       what is sent until it took effect
  *   shards.c       shards and IDENTIFY grants
- *   api.c, api_answers.c   HTTP
+ *   api*.c         HTTP, also what another replica was asked
  *
  * A function that writes returns the store's status; anything but OK travels up to the turn, which
  * steps down.
@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "base/bus.h"
+#include "coordinator/balance.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/mirror.h"
 #include "coordinator/move.h"
@@ -74,7 +75,7 @@ struct coordinator {
 
     /* the thread's own from here on */
     struct bus *bus;
-    struct bus_sub *subs[8];
+    struct bus_sub *subs[9];
     struct store *store;
     bool leads;
     int64_t next_lead_ms, next_turn_ms, next_forget_ms;
@@ -90,6 +91,9 @@ struct coordinator {
     bool evening; /* the review moves places from pods with too many */
     size_t evened, standby_in_flight;
     size_t starting; /* moves that the plan takes out of waiting */
+    struct balance_watch watch;
+    int64_t leads_since_ms, next_rebalance_ms, mixed_since_ms, next_prune_ms;
+    char rebalance_frozen[160];
     int64_t next_warning_ms;
     struct beat *beats;
     struct claim *claims;
@@ -132,6 +136,11 @@ enum status pods_forget(struct coordinator *c, struct err *err) MUST_CHECK;
 bool pod_is_alive(const struct coordinator *c, const struct mirror_pod *pod);
 /* And it is not draining. */
 bool pod_takes(const struct coordinator *c, const struct mirror_pod *pod);
+/* Some pod has not been heard for half of its lease. */
+bool pods_are_silent(const struct coordinator *c);
+/* An operator wants the pod empty, or no longer. NOT_FOUND in refused: no such pod. */
+enum status pods_wish_drain(struct coordinator *c, const char *name, bool drain,
+                            struct err *refused, struct err *err) MUST_CHECK;
 /* When the last lease of a pod that is gone ended, the database's clock; 0: not known, or it lives. */
 int64_t lease_end_of(const struct coordinator *c, const char *pod);
 /* All pods for place_*, in the order of the mirror's. */
@@ -170,6 +179,8 @@ enum status handoffs_settle(struct coordinator *c, struct err *err) MUST_CHECK;
 enum status handoffs_turn(struct coordinator *c, struct err *err) MUST_CHECK;
 /* Sends what is due, forgets what ended. */
 void handoffs_send(struct coordinator *c);
+/* A move of it may be planned now. */
+bool handoff_can_begin(const struct mirror_guild *g, int64_t now_ms);
 /* Plans a move of a guild that has none and is owned; returns its id. reason: operator, drain,
  * rebalance. */
 uint64_t handoff_plan(struct coordinator *c, const struct mirror_guild *g, const char *target,

@@ -65,6 +65,12 @@ static void test_paths_and_methods(void **state)
         { "DELETE", "/guild-assignments/1", 405 },
         { "GET", "/reassign-guild", 405 },
         { "GET", "/unfreeze", 405 },
+        { "GET", "/rebalance", 405 },
+        { "GET", "/drain-pod", 405 },
+        { "POST", "/history", 405 },
+        { "GET", "/history", 200 },
+        { "GET", "/history?guild_id=x", 400 },
+        { "GET", "/history?limit=0", 400 },
     };
 
     cluster_lead(w, 0);
@@ -133,8 +139,8 @@ static void test_pod_health_tells_what_an_operator_asks(void **state)
 
 /* ---- the bus ---- */
 
-static const char *const verbs[] = { "register", "leave", "guilds-seen",
-                                     "claimed",  "move",  "identify" };
+static const char *const verbs[] = { "register", "leave",    "guilds-seen", "claimed",
+                                     "move",     "identify", "api" };
 
 /* The answer's Envelope; every request gets one. */
 static Guildbus__V1__Envelope *ask(struct cluster *w, const char *subject, const void *data,
@@ -259,6 +265,33 @@ static void test_pods_that_are_no_pods_are_refused(void **state)
     assert_int_equal(cluster_status(w, "pods_active"), 0);
 }
 
+/* Who can reach NATS and does not have the token changes nothing. */
+static void test_a_change_over_the_bus_needs_a_proof(void **state)
+{
+    struct cluster *w = *state;
+    static const char *const bodies[] = {
+        "{\"apiRequest\":{\"path\":\"/unfreeze\"}}",
+        "{\"apiRequest\":{\"path\":\"/unfreeze\",\"proof\":\"AAAA\"}}",
+        "{\"apiRequest\":{\"path\":\"/unfreeze\",\"sentMs\":\"1\",\"proof\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}}",
+    };
+    static const struct bus_header as_json = { "Content-Type", "application/json" };
+    const struct subject subject = subject_coordinator("api");
+
+    cluster_lead(w, 0);
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        const struct bus_out out = {
+            subject.text, NULL, bodies[i], strlen(bodies[i]), &as_json, 1
+        };
+        CLEANUP(xfree) char *reply = NULL;
+        size_t size;
+        OK(bus_request_wait(w->wire.bus, &out, 10000, &reply, &size, NULL));
+        if (!strstr(reply, "\"code\":403"))
+            fail_msg("%s was answered %s", bodies[i], reply);
+    }
+    assert_false(cluster_logged(w, 0, "placement_unfrozen"));
+}
+
 /* As `nats req` by hand. */
 static void test_json_by_hand(void **state)
 {
@@ -309,6 +342,7 @@ int main(void)
         ON_CLUSTER(test_truncated_bodies_are_answered_with_an_error),
         ON_CLUSTER(test_flipped_bits_harm_nothing),
         ON_CLUSTER(test_pods_that_are_no_pods_are_refused),
+        ON_CLUSTER(test_a_change_over_the_bus_needs_a_proof),
         ON_CLUSTER(test_json_by_hand),
         ON_CLUSTER(test_a_guild_without_an_id_is_a_guild_too),
     };

@@ -84,11 +84,69 @@ static void test_one_leads_and_the_other_answers_reads(void **state)
     ANSWERED a = cluster_call(w, 1, "GET", "/guild-assignments/7", NULL, NULL);
     assert_int_equal(a.code, 200);
     assert_string_equal(json_str(a.root, "state"), "owned");
-    ANSWERED b = cluster_call(w, 1, "POST", "/reassign-guild",
-                              "{\"guild_id\":\"1\",\"pod_id\":\"gw-2\"}", "Bearer sesame");
-    assert_int_equal(b.code, 503);
     ANSWERED c = cluster_get(w, "/status");
     assert_string_equal(json_str(c.root, "storage"), "postgresql");
+}
+
+static struct answered post_to_other(struct cluster *w, const char *path, const char *body)
+{
+    return cluster_call(w, 1, "POST", path, body, "Bearer sesame");
+}
+
+/* The leader does what was asked of the other one, and that one says what came of it. */
+static void test_changes_work_at_any_replica(void **state)
+{
+    struct cluster *w = *state;
+    char body[96], path[64];
+
+    start_two(w);
+    bool on_first = idmap_get(w->pods[0].epochs, 1) != NULL;
+    (void)snprintf(body, sizeof(body), "{\"guild_id\":\"1\",\"pod_id\":\"gw-%d\"}",
+                   on_first ? 2 : 1);
+    ANSWERED a = post_to_other(w, "/reassign-guild", body);
+    assert_int_equal(a.code, 202);
+    (void)snprintf(path, sizeof(path), "/moves/%" PRIu64, json_id(a.root, "move_id"));
+    for (bool done = false; !done;) {
+        ANSWERED move = cluster_call(w, 1, "GET", path, NULL, NULL);
+        done = !strcmp(json_str(move.root, "state"), "done");
+        cluster_turn(w);
+    }
+    ANSWERED again = post_to_other(w, "/reassign-guild", body);
+    assert_int_equal(again.code, 409);
+    assert_true(strstr(json_str(json_object_get(again.root, "error"), "text"), "already"));
+    ANSWERED unknown = post_to_other(w, "/drain-pod", "{\"pod_id\":\"gw-9\"}");
+    assert_int_equal(unknown.code, 404);
+    ANSWERED wrong = post_to_other(w, "/drain-pod", "{}");
+    assert_int_equal(wrong.code, 400);
+    ANSWERED dry = post_to_other(w, "/rebalance", "{\"dry_run\":true}");
+    assert_int_equal(dry.code, 200);
+    assert_true(json_is_array(json_object_get(dry.root, "moves")));
+    ANSWERED unfreeze = post_to_other(w, "/unfreeze", NULL);
+    assert_int_equal(unfreeze.code, 200);
+    ANSWERED drain = post_to_other(w, "/drain-pod", "{\"pod_id\":\"gw-1\"}");
+    assert_int_equal(drain.code, 202);
+    cluster_until(w, w->pods[0].reply.guilds_assigned == 0);
+    ANSWERED denied = cluster_call(w, 1, "POST", "/unfreeze", NULL, "Bearer wrong");
+    assert_int_equal(denied.code, 403);
+}
+
+/* Nobody leads for a moment: the other says so, and a second later it leads itself. */
+static void test_a_change_without_a_leader_is_refused_and_works_later(void **state)
+{
+    struct cluster *w = *state;
+    int code = 0;
+
+    start_two(w);
+    (void)cluster_stop(w, 0, SIGKILL);
+    while (code != 200) {
+        ANSWERED a = post_to_other(w, "/unfreeze", NULL);
+        code = a.code;
+        /* 504: it was sent to the one that had just died. */
+        if (code != 200 && code != 503 && code != 504)
+            fail_msg("answered %d", code);
+        cluster_turn(w);
+    }
+    assert_true(leads(w, 1));
 }
 
 static void test_the_other_goes_on_when_the_leader_dies(void **state)
@@ -171,6 +229,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_leads_and_the_other_answers_reads, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_changes_work_at_any_replica, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_change_without_a_leader_is_refused_and_works_later,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_other_goes_on_when_the_leader_dies, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_leader_that_stops_hands_over, setup, teardown),
