@@ -10,30 +10,20 @@
 #include "base/json.h"
 #include "coordinator/ctl/api.h"
 #include "coordinator/ctl/api_print.h"
+#include "coordinator/ctl/request.h"
 
 enum {
     PAGE = 1000,
-    POLL_MS = 200,
-    DEFAULT_TIMEOUT_S = 60,
     DEFAULT_MOVES = 20,
 };
 
-struct request {
-    const char *verb, *words[2]; /* what follows the verb, less the options */
-    int word_count;
-    bool json, wait;
-    int64_t limit, timeout_s; /* limit -1: not given */
-    uint64_t after;
-    struct api *api;
-};
-
-static enum ctl_exit usage(const char *what, const char *value)
+enum ctl_exit usage(const char *what, const char *value)
 {
     (void)fprintf(stderr, "guildbusctl: %s%s\nguildbusctl: see guildbusctl --help\n", what, value);
     return CTL_USAGE;
 }
 
-static enum ctl_exit print_json(const json_t *value)
+enum ctl_exit print_json(const json_t *value)
 {
     int failed = json_dumpf(value, stdout, JSON_INDENT(2));
 
@@ -58,8 +48,8 @@ static enum ctl_exit on_status(const struct request *r)
 }
 
 /* A page's rows, or all of its answer as JSON. */
-static enum ctl_exit show_list(const struct request *r, const char *path, const char *key,
-                               const struct print_column *columns)
+enum ctl_exit show_list(const struct request *r, const char *path, const char *key,
+                        const struct print_column *columns)
 {
     struct print_table table = { .columns = columns };
     json_t *answer = NULL;
@@ -87,6 +77,7 @@ static enum ctl_exit on_pods(const struct request *r)
         { "VERSION", "version" },
         { "SCHEMA", "schema" },
         { "SHARDS", "shards" },
+        { "STANDBY", "standbys" },
         { "LAST HEARTBEAT", "last_heartbeat" },
         { NULL, NULL },
     };
@@ -102,6 +93,7 @@ static enum ctl_exit on_moves(const struct request *r)
         { "FROM", "source" },
         { "TO", "target" },
         { "STATE", "state" },
+        { "REASON", "reason" },
         { "PAUSE US", "pause_us" },
         { "CREATED", "created_at" },
         { "FINISHED", "finished_at" },
@@ -220,7 +212,6 @@ static enum ctl_exit say_result(const struct request *r, const json_t *move)
 
 static enum ctl_exit wait_for_move(const struct request *r, const char *id)
 {
-    static const struct timespec pause = { 0, POLL_MS * 1000000L };
     int64_t deadline_ms = clock_now_ms() + r->timeout_s * 1000;
     char path[64];
 
@@ -236,7 +227,7 @@ static enum ctl_exit wait_for_move(const struct request *r, const char *id)
             return code;
         if (clock_now_ms() > deadline_ms)
             break;
-        (void)nanosleep(&pause, NULL);
+        pause_between_polls();
     }
     (void)fprintf(stderr,
                   "guildbusctl: move %s goes on after %" PRId64 " s; see guildbusctl moves\n", id,
@@ -280,8 +271,9 @@ static const struct {
     int words;
     enum ctl_exit (*run)(const struct request *r);
 } verbs[] = {
-    { "status", 0, on_status }, { "pods", 0, on_pods },         { "guilds", 0, on_guilds },
-    { "moves", 0, on_moves },   { "reassign", 2, on_reassign },
+    { "status", 0, on_status },   { "pods", 0, on_pods },           { "guilds", 0, on_guilds },
+    { "moves", 0, on_moves },     { "reassign", 2, on_reassign },   { "drain", 1, on_drain },
+    { "undrain", 1, on_undrain }, { "rebalance", 0, on_rebalance }, { "history", 1, on_history },
 };
 
 static bool read_count(const char *text, int64_t max, int64_t *ret)
@@ -306,6 +298,10 @@ static enum ctl_exit read_option(struct request *r, char **argv, int *i)
         return r->json = true, CTL_DONE;
     if (!equals && !strcmp(name, "--no-wait"))
         return r->wait = false, CTL_DONE;
+    if (!equals && !strcmp(name, "--dry-run"))
+        return r->dry_run = true, CTL_DONE;
+    if (!equals && !strcmp(name, "--force"))
+        return r->force = true, CTL_DONE;
     if (n == 7 && !strncmp(name, "--limit", n))
         fine = read_count(value, INT32_MAX, &r->limit);
     else if (n == 9 && !strncmp(name, "--timeout", n))

@@ -24,6 +24,11 @@ static const char help[] =
     "  guilds                which pod owns which guild [--limit N] [--after GUILD]\n"
     "  moves                 the latest moves of guilds [--limit N]\n"
     "  reassign GUILD POD    moves a guild and waits until it is there [--no-wait] [--timeout SECONDS]\n"
+    "  drain POD             moves all guilds and shards off a pod and waits until it is empty; its\n"
+    "                        process stays and gets none until undrain [--no-wait] [--timeout SECONDS]\n"
+    "  undrain POD           lets the pod take guilds again\n"
+    "  rebalance             evens out what the pods carry [--dry-run] [--force] [--limit N]\n"
+    "  history [GUILD]       who owned what, when and why, the latest first [--limit N]\n"
     "  decode                message body on stdin -> JSON [--subject SUBJECT]; exit code always 0:\n"
     "                        nats sub --translate 'guildbusctl decode' SUBJECT\n"
     "\n"
@@ -31,7 +36,7 @@ static const char help[] =
     "  --help, --version\n"
     "\n"
     "  CONFIG_SERVICE_URL    where the coordinator is (http://127.0.0.1:7080)\n"
-    "  COORDINATOR_TOKEN     allows reassign; or COORDINATOR_TOKEN_FILE, a file that holds it\n"
+    "  COORDINATOR_TOKEN     allows changes; or COORDINATOR_TOKEN_FILE, a file that holds it\n"
     "\n"
     "exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 coordinator unavailable\n";
 
@@ -105,7 +110,8 @@ static int run_api(char **argv)
 
 static bool is_api_verb(const char *verb)
 {
-    static const char *const verbs[] = { "status", "pods", "guilds", "moves", "reassign" };
+    static const char *const verbs[] = { "status", "pods",    "guilds",    "moves",  "reassign",
+                                         "drain",  "undrain", "rebalance", "history" };
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (!strcmp(verb, verbs[i]))

@@ -18,15 +18,23 @@ def assignment(n):
 # direct messages are guild 0
 ASSIGNMENTS = [dict(assignment(0), guild_id="0")] + [assignment(n) for n in range(2344)]
 POD = {"pod_id": "gw-1", "status": "active", "guild_count": 7, "capacity": 100, "load": 3, "last_heartbeat": "x",
-       "lease_ms_left": 3900, "version": "0.1.0", "schema": 4, "shards": [0, 2]}
+       "lease_ms_left": 3900, "version": "0.1.0", "schema": 4, "shards": [0, 2], "standbys": 9}
 STATUS = {"version": "0.1.0", "storage": "sqlite", "guilds": 7, "guilds_owned": 6, "pods_active": 1, "moves_open": 0,
           "moves_done": 5, "moves_failed": 1, "shard_count": 2}
 MOVE = {"id": "41", "guild_id": "613425648685547541", "source": "gw-1", "target": "gw-2", "state": "warming",
-        "error": "", "created_at": "2026-11-23T08:30:00.000Z", "finished_at": None, "pause_us": 0}
+        "reason": "operator", "error": "", "created_at": "2026-11-23T08:30:00.000Z", "finished_at": None, "pause_us": 0}
+
+
+PAST = {"id": "7", "at": "2026-11-23T08:30:00.000Z", "guild_id": "613425648685547541", "pod_id": "gw-1", "epoch": "3",
+        "what": "moved", "reason": "drain", "move_id": "41"}
+OUTCOME = {"dry_run": True, "frozen": "pods are silent", "more": True, "skew_before": {"most": 1.5, "least": 0.2},
+           "skew_after": {"most": 1.04, "least": 0.97},
+           "moves": [{"guild_id": "9", "source": "gw-1", "target": "gw-2", "weight": 1.5, "reason": "gw-1 is full",
+                      "move_id": None}]}
 
 
 class Coordinator(http.server.BaseHTTPRequestHandler):
-    polls, ends_as, seen = 0, ("done", ""), []
+    polls, ends_as, seen, bodies, empties_after = 0, ("done", ""), [], [], 2
 
     def log_message(self, *_):
         pass
@@ -43,12 +51,18 @@ class Coordinator(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         url = urlsplit(self.path)
-        query = {k: int(v[0]) for k, v in parse_qs(url.query).items()}
+        query = {k: v[0] if k == "pod" else int(v[0]) for k, v in parse_qs(url.query).items()}
         Coordinator.seen.append(self.path)
         if url.path == "/status":
             self.answer(200, STATUS)
         elif url.path == "/pod-health":
             self.answer(200, {"pods": [POD, {"pod_id": "evil\u001b[2J"}]})
+        elif url.path == "/guild-assignments" and "pod" in query:
+            Coordinator.polls += 1
+            left = Coordinator.polls <= Coordinator.empties_after
+            self.answer(200, {"assignments": ASSIGNMENTS[:1] if left else [], "next": None})
+        elif url.path == "/history":
+            self.answer(200, {"history": [PAST] * query["limit"], "next": None})
         elif url.path == "/guild-assignments":
             rows = [a for a in ASSIGNMENTS if int(a["guild_id"]) > query.get("after", -1)]
             page = rows[:query["limit"]]
@@ -68,6 +82,12 @@ class Coordinator(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.refuse(401, "DENIED", "a token is needed")
+        elif self.path in ("/drain-pod", "/undrain-pod"):
+            known = body["pod_id"] == "gw-1"
+            self.answer(202, {"pod_id": "gw-1", "status": "draining"}) if known else self.refuse(404, "NOT_FOUND", "?")
+        elif self.path == "/rebalance":
+            Coordinator.bodies.append(body)
+            self.answer(200, OUTCOME)
         elif body["guild_id"] != MOVE["guild_id"]:
             self.refuse(404, "NOT_FOUND", "no such guild")
         elif body["pod_id"] == "gw-1":
@@ -92,6 +112,7 @@ class Api(unittest.TestCase):
 
     def setUp(self):
         Coordinator.polls, Coordinator.ends_as, Coordinator.seen = 0, ("done", ""), []
+        Coordinator.bodies, Coordinator.empties_after = [], 2
 
     def run_ctl(self, *args, **env):
         env = {"CONFIG_SERVICE_URL": self.url, "PATH": os.environ["PATH"], **env}
@@ -111,8 +132,8 @@ class Api(unittest.TestCase):
         self.assertEqual(json.loads(self.expect(0, "pods", "--json").stdout)["pods"][0], POD)
         lines = self.expect(0, "pods").stdout.splitlines()
         self.assertEqual(lines[0].split()[:4], ["POD", "STATUS", "GUILDS", "CAPACITY"])
-        self.assertEqual(lines[1].split(), ["gw-1", "active", "7", "100", "3", "3900", "0.1.0", "4", "0,2", "x"])
-        self.assertEqual(lines[2].split(), ["evil?[2J"] + ["-"] * 9)
+        self.assertEqual(lines[1].split(), ["gw-1", "active", "7", "100", "3", "3900", "0.1.0", "4", "0,2", "9", "x"])
+        self.assertEqual(lines[2].split(), ["evil?[2J"] + ["-"] * 10)
         self.assertEqual(lines[0].index("STATUS"), lines[1].index("active"))
 
     def test_guilds_of_all_pages(self):
@@ -161,6 +182,43 @@ class Api(unittest.TestCase):
         done = self.expect(1, "reassign", MOVE["guild_id"], "gw-2", "--timeout", "1", COORDINATOR_TOKEN=TOKEN)
         self.assertIn("move 41 goes on", done.stderr)
 
+    def test_drain_waits_until_the_pod_is_empty(self):
+        done = self.expect(0, "drain", "gw-1", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("pod gw-1 is empty", done.stdout)
+        self.assertEqual(Coordinator.polls, 3)
+        done = self.expect(0, "drain", "gw-1", "--no-wait", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("draining", done.stdout)
+        self.assertEqual(Coordinator.polls, 3)
+        self.assertIn("draining", self.expect(0, "undrain", "gw-1", COORDINATOR_TOKEN=TOKEN).stdout)
+        self.expect(3, "drain", "gw-2", COORDINATOR_TOKEN=TOKEN)
+        self.expect(4, "undrain", "gw-1")
+
+    def test_a_drain_without_end_is_given_up(self):
+        Coordinator.empties_after = 1000
+        done = self.expect(1, "drain", "gw-1", "--timeout", "1", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("still has guilds", done.stderr)
+
+    def test_rebalance(self):
+        done = self.expect(0, "rebalance", "--dry-run", "--limit", "5", COORDINATOR_TOKEN=TOKEN)
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["GUILD", "FROM", "TO", "WEIGHT", "MOVE", "REASON"])
+        self.assertEqual(lines[1].split()[:5], ["9", "gw-1", "gw-2", "1.5", "-"])
+        self.assertIn("1 moves would be made at first: the heaviest pod carries 1.50 of the mean, 1.04", lines[2])
+        self.assertIn("pods are silent", lines[3])
+        done = self.expect(0, "rebalance", "--force", "--json", COORDINATOR_TOKEN=TOKEN)
+        self.assertEqual(json.loads(done.stdout), OUTCOME)
+        self.assertEqual(Coordinator.bodies, [{"dry_run": True, "force": False, "limit": 5},
+                                              {"dry_run": False, "force": True}])
+        self.expect(4, "rebalance")
+
+    def test_history(self):
+        lines = self.expect(0, "history", "613425648685547541", "--limit", "2").stdout.splitlines()
+        self.assertEqual(len(lines), 3)
+        self.assertEqual(lines[1].split()[1:], [PAST[k] for k in ("guild_id", "pod_id", "epoch", "what", "reason",
+                                                                   "move_id")])
+        self.assertEqual(Coordinator.seen, ["/history?limit=2&guild_id=613425648685547541"])
+        self.assertEqual(len(json.loads(self.expect(0, "history", "--json").stdout)["history"]), 50)
+
     def test_refusals_have_their_exit_codes(self):
         guild = MOVE["guild_id"]
         self.assertIn("a token is needed", self.expect(4, "reassign", guild, "gw-2").stderr)
@@ -182,7 +240,8 @@ class Api(unittest.TestCase):
     def test_wrong_usage(self):
         for args in [(), ("nonsense",), ("status", "x"), ("status", "--nonsense"), ("reassign",), ("reassign", "1"),
                      ("reassign", "x", "gw-1"), ("reassign", "1", "gw-1", "more"), ("guilds", "--limit"),
-                     ("guilds", "--limit", "0"), ("guilds", "--limit=1x"), ("guilds", "--after", "x")]:
+                     ("guilds", "--limit", "0"), ("guilds", "--limit=1x"), ("guilds", "--after", "x"),
+                     ("drain",), ("undrain",), ("drain", "a", "b"), ("history", "x"), ("rebalance", "x")]:
             done = self.expect(2, *args)
             self.assertEqual(done.stdout, "")
             self.assertIn("guildbusctl", done.stderr)
