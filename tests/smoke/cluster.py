@@ -29,6 +29,8 @@ class Options:
     run_dir: pathlib.Path
     bin_dir: pathlib.Path = ROOT / "build/release/bin"
     gateways: int = 2
+    coordinators: int = 1      # more need a PostgreSQL
+    edges: int = 1             # Discord knows the first
     guilds: int = 10
     members: int = 40
     shards: int = 2
@@ -85,6 +87,14 @@ class Cluster:
     def pods(self):
         return [f"gw-{n}" for n in range(1, self.options.gateways + 1)]
 
+    @property
+    def coordinator_names(self):
+        return ["coordinator", *(f"coordinator-{n}" for n in range(2, self.options.coordinators + 1))]
+
+    @property
+    def edge_names(self):
+        return ["edge", *(f"edge-{n}" for n in range(2, self.options.edges + 1))]
+
     def data_dir(self, name):
         return self.run_dir / "data" / name
 
@@ -106,13 +116,15 @@ class Cluster:
         if self.options.postgres and not self.options.database_url:
             self._start_postgres()
         self._start_nats()
-        self._start_coordinator()
+        for name in self.coordinator_names:
+            self._start_coordinator(name)
         self.ports["edge"] = self._port(8080)
         if not self.options.discord:
             self._start_sim()
         for pod in self.pods:
             self.start_gateway(pod)
-        self._start_edge()
+        for name in self.edge_names:
+            self._start_edge(name)
         self._await_ready()
         return self
 
@@ -170,16 +182,16 @@ class Cluster:
                                  "-sd", self.data_dir("nats")], what="NATS with JetStream")
         wait_for("NATS answers", answers(f"http://{HOST}:{monitor}/healthz"), START_S, [p])
 
-    def _start_coordinator(self):
-        self.ports["coordinator"] = self._port(7080)
-        self._program("coordinator", "guildbus-coordinator", {
+    def _start_coordinator(self, name="coordinator"):
+        self.ports[name] = self._port(7080)
+        self._program(name, "guildbus-coordinator", {
             "NATS_URL": self.nats_url, "DATABASE_URL": self.options.database_url,
-            "DATA_DIR": self.data_dir("coordinator"), "API_BIND": HOST, "API_PORT": self.ports["coordinator"],
+            "DATA_DIR": self.data_dir(name), "API_BIND": HOST, "API_PORT": self.ports[name],
             "COORDINATOR_TOKEN_FILE": self.secret_file("coordinator_token"),
             "LEASE_MS": self.options.lease_ms or "",
             "NATS_REPLICAS": min(self.options.nats_servers, 3),
         }, "decides which pod owns which guild")
-        self._await("coordinator")
+        self._await(name)
 
     def _start_sim(self):
         port_file = self.run_dir / "sim.json"
@@ -215,10 +227,12 @@ class Cluster:
             **{k: d.get(k, "") for k in ("DISCORD_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_API_URL")},
         }, "holds shards, owns guilds")
 
-    def _start_edge(self):
+    def _start_edge(self, name="edge"):
         d = self._discord()
-        self._program("edge", "guildbus-edge", {
-            "HTTP_BIND": HOST, "HTTP_PORT": self.ports["edge"], "NATS_URL": self.nats_url,
+        if name not in self.ports:
+            self.ports[name] = self._port(0)
+        self._program(name, "guildbus-edge", {
+            "HTTP_BIND": HOST, "HTTP_PORT": self.ports[name], "NATS_URL": self.nats_url,
             "PORTAL_URL": self.portal_url, "SESSION_SECRET_FILE": self.secret_file("session_secret"),
             **{k: d.get(k, "") for k in ("DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID",
                                          "DISCORD_CLIENT_SECRET", "DISCORD_API_URL")},
@@ -229,13 +243,17 @@ class Cluster:
                  [self.processes[name]])
 
     def _await_ready(self):
-        for name in [*self.pods, "edge"]:
+        for name in [*self.pods, *self.edge_names]:
             self._await(name)
         if not self.options.discord:
-            url = {"url": self.interactions_url}
-            status, answer = http_json("PUT", self.sim_admin + "/interactions-url", url)
-            if status != 200:
-                raise StartError(f"the simulator does not accept {self.interactions_url}: {status} {answer}")
+            self.send_interactions_to("edge")
+
+    def send_interactions_to(self, edge):
+        """What a load balancer does when an edge is about to go."""
+        url = f"http://{HOST}:{self.ports[edge]}/webhooks/discord"
+        status, answer = http_json("PUT", self.sim_admin + "/interactions-url", {"url": url})
+        if status != 200:
+            raise StartError(f"the simulator does not accept {url}: {status} {answer}")
 
     def wait_until_owned(self, timeout_s=120):
         """Every guild of the simulator has an owner."""
@@ -296,7 +314,7 @@ class Cluster:
     def stop(self, but=()):
         """Everything but these, the ones that take work in first; True when nobody had to be killed."""
         nats = [p.name for p in self.nats.processes] if self.nats else ["nats"]
-        order = ["edge", *reversed(self.pods), "coordinator", "sim", *nats, "postgres"]
+        order = [*self.edge_names, *reversed(self.pods), *self.coordinator_names, "sim", *nats, "postgres"]
         for name in order:
             p = self.processes.get(name)
             if not p or name in but:
