@@ -432,16 +432,35 @@ enum status owner_start(struct owner *o, struct err *err)
     return STATUS_OK;
 }
 
+static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *g)
+{
+    owner_guild_free(g);
+}
+
+/* Everything that needs the bus. The mailbox stays: a bus that closes still answers what was asked. */
+static void leave_bus(struct owner *o)
+{
+    bus_unsubscribe(&o->control);
+    bus_unsubscribe(&o->forward);
+    snapshotter_free(o->snapshotter);
+    o->snapshotter = NULL;
+    if (o->guilds)
+        idmap_each(o->guilds, free_guild, NULL);
+    idmap_free(o->guilds);
+    o->guilds = NULL;
+}
+
 void owner_stop(struct owner *o, int settle_ms)
 {
-    if (!o->started)
-        return;
-    /* batches in flight are confirmed within a round trip; what is not is in the log or will be
-     * dropped */
-    usleep((useconds_t)settle_ms * 1000);
-    post(o, ORDER_STOP, 0);
-    pthread_join(o->thread, NULL);
-    o->started = false;
+    if (o->started) {
+        /* batches in flight are confirmed within a round trip; what is not is in the log or will be
+         * dropped */
+        usleep((useconds_t)settle_ms * 1000);
+        post(o, ORDER_STOP, 0);
+        pthread_join(o->thread, NULL);
+        o->started = false;
+    }
+    leave_bus(o);
 }
 
 static void free_ask(void *ctx UNUSED, uint64_t serial UNUSED, void *ask)
@@ -449,20 +468,11 @@ static void free_ask(void *ctx UNUSED, uint64_t serial UNUSED, void *ask)
     free(ask);
 }
 
-static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *g)
-{
-    owner_guild_free(g);
-}
-
 void owner_free(struct owner *o)
 {
     if (!o)
         return;
-    bus_unsubscribe(&o->control);
-    bus_unsubscribe(&o->forward);
-    snapshotter_free(o->snapshotter);
-    idmap_each(o->guilds, free_guild, NULL);
-    idmap_free(o->guilds);
+    leave_bus(o);
     mailbox_free(o->box);
     idmap_each(o->asks, free_ask, NULL);
     idmap_free(o->asks);

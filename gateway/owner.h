@@ -36,8 +36,9 @@ struct owner_config {
 enum status owner_new(const struct owner_config *config, struct owner **ret_owner, struct err *err)
     MUST_CHECK;
 enum status owner_start(struct owner *o, struct err *err) MUST_CHECK;
-/* Lets batches in flight be confirmed (at most settle_ms), then ends the thread. */
+/* Lets batches in flight be confirmed (at most settle_ms), then ends the thread and leaves the bus. */
 void owner_stop(struct owner *o, int settle_ms);
+/* After the bus is closed: what it had been asked it answers until then, into the owner's mailbox. */
 void owner_free(struct owner *o);
 
 /* Claims the guild at the epoch after its log's last one: for a fixed list. */

@@ -279,8 +279,8 @@ void pod_free(struct pod *pod)
     assignments_free(pod->assignments);
     shards_free(pod->shards);
     discord_rest_free(pod->rest);
+    bus_close(pod->bus); /* answers what was asked, into mailboxes that must still be there */
     owner_free(pod->owner);
-    bus_close(pod->bus);
     free(pod->database);
     free(pod);
 }

@@ -203,8 +203,8 @@ static UNUSED void pod_stop(struct town *t, int n)
     if (!p->owner)
         return;
     owner_stop(p->owner, 0);
-    owner_free(p->owner);
     bus_close(p->bus);
+    owner_free(p->owner);
     *p = (struct pod){ 0 };
 }
 
