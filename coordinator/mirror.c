@@ -213,12 +213,30 @@ static struct mirror_pod *known_pod(struct mirror *m, const char *name)
     return mirror_put_pod(m, &unknown);
 }
 
+double mirror_guild_load(const struct mirror_guild *g, int64_t now_ms)
+{
+    if (g->load.at_ms && now_ms - g->load.at_ms < LOAD_KNOWN_MS)
+        return ewma_at(&g->load, now_ms);
+    return g->pod && g->pod->assigned ? ewma_at(&g->pod->load, now_ms) / g->pod->assigned : 0;
+}
+
+/* So that a pod does not seem busy for minutes with guilds that it has given away. */
+static void move_load(const struct mirror *m, struct mirror_guild *g, struct mirror_pod *to)
+{
+    double load = mirror_guild_load(g, m->now_ms);
+
+    ewma_shift(&g->pod->load, -load);
+    ewma_shift(&to->load, load);
+}
+
 static void assign_pod(struct mirror *m, struct mirror_guild *g)
 {
     struct mirror_pod *pod = *g->row.pod ? known_pod(m, g->row.pod) : NULL;
 
     if (g->pod == pod)
         return;
+    if (g->pod && pod && m->now_ms)
+        move_load(m, g, pod);
     g->came_from = g->pod;
     if (g->pod)
         g->pod->assigned--;
@@ -387,6 +405,7 @@ static void put_planned(struct mirror *m, const struct guild_row *planned, int64
 
 void mirror_apply(struct mirror *m, const struct plan *plan, struct moment at)
 {
+    m->now_ms = at.now_ms;
     for (size_t i = 0; i < plan->guild_count; i++)
         put_planned(m, &plan->guilds[i], at.db_ms);
     for (size_t i = 0; i < plan->move_count; i++)

@@ -33,7 +33,7 @@ struct mirror_pod {
     bool is_missed;            /* it was away for too long: others stand by instead */
     /* for the balance */
     int64_t registered_ms; /* monotonic; 0: before this process led */
-    struct ewma load;      /* units a second, thousandths */
+    struct ewma load;      /* units a second, thousandths; goes with its guilds */
 };
 
 /* A pod that follows a guild's log, or should be told to stop. */
@@ -88,6 +88,7 @@ struct mirror {
     struct link review_later;
     struct link tell; /* some follower was not told what it is */
     size_t running;   /* open moves that are past waiting */
+    int64_t now_ms;   /* monotonic, when it was changed last; 0: it is being loaded */
     char (*shards)[POD_ID_SIZE];
     uint32_t shard_count;
 };
@@ -98,6 +99,11 @@ void mirror_free(struct mirror *m);
 struct mirror_pod *mirror_pod(const struct mirror *m, const char *pod);
 struct mirror_guild *mirror_guild(const struct mirror *m, uint64_t guild_id);
 struct mirror_move *mirror_move(const struct mirror *m, uint64_t move_id);
+
+/* Units a second, thousandths: what the guild is known to cost, else its part of what its pod does.
+ */
+double mirror_guild_load(const struct mirror_guild *g, int64_t now_ms);
+enum { LOAD_KNOWN_MS = 120000 }; /* it was among its pod's busiest so lately */
 
 /* Adds or replaces. now_ms is monotonic. */
 struct mirror_pod *mirror_put_pod(struct mirror *m, const struct pod_row *row);

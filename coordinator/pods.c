@@ -123,6 +123,8 @@ static void registered(struct coordinator *c, const struct pod_row *row)
     struct mirror_pod *pod = mirror_put_pod(c->mirror, &now);
     pod->gone_ms = 0;
     pod->registered_ms = clock_now_ms();
+    if (!is_again)
+        pod->load = (struct ewma){ 0 };
     standbys_forgotten(c, pod);
     c->db_ahead_ms = row->heard_ms - clock_now_ms();
     c->shards_changed = true;
@@ -445,7 +447,16 @@ static struct silence listen(const struct coordinator *c)
 
 bool pods_are_silent(const struct coordinator *c)
 {
-    return listen(c).silent > 0;
+    int64_t now_ms = clock_now_ms(), db_ms = db_now_ms(c);
+
+    for (size_t i = 0; i < c->mirror->pod_count; i++) {
+        const struct mirror_pod *pod = c->mirror->pods[i];
+        if (pod->row.status != POD_OFFLINE
+                ? pod->row.lease_until_ms - db_ms < c->config->lease_ms / 4
+                : pod->gone_ms && now_ms - pod->gone_ms < c->config->lease_ms)
+            return true;
+    }
+    return false;
 }
 
 /* More than half went silent within one lease: rather a network fault than that many dead machines.

@@ -14,7 +14,6 @@ enum {
     POD_CYCLES = 2,    /* and for a new pod */
     CYCLE_PART = 40,   /* a fortieth of the guilds a cycle, */
     CYCLE_MOST = 100,  /* but not more */
-    KNOWN_MS = 120000, /* a guild's load counts that was among the busiest so lately */
 };
 
 /* Stop within this of the mean. */
@@ -65,7 +64,7 @@ static struct balance pods_of(const struct coordinator *c, int64_t now_ms)
 
 static bool is_known(const struct mirror_guild *g, int64_t now_ms)
 {
-    return g->load.at_ms && now_ms - g->load.at_ms < KNOWN_MS;
+    return g->load.at_ms && now_ms - g->load.at_ms < LOAD_KNOWN_MS;
 }
 
 /* What the pod carries beside the guilds that are known to be busy, for each of the others. */
@@ -279,8 +278,8 @@ enum status rebalance_run(struct coordinator *c, const struct rebalance_wish *wi
             find_reason_to_wait(c, clock_now_ms(), o->frozen, sizeof(o->frozen));
     if (frozen && !wish->dry_run && !(can_be_forced && wish->force)) {
         *refused = (struct err){ 0 };
-        refused->code = err_set(refused, STATUS_CONFLICT, "no guild is moved now: %s%s", o->frozen,
-                                can_be_forced ? "; \"force\":true overrules it" : "");
+        refused->code = err_set(refused, STATUS_CONFLICT, "no guild is moved now: %.180s%s",
+                                o->frozen, can_be_forced ? "; \"force\":true overrules it" : "");
         return STATUS_OK;
     }
     plan(c, o, wish->force, wish->limit ? wish->limit : cycle_limit(c));

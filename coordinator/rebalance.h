@@ -29,7 +29,7 @@ struct rebalance_outcome {
     size_t count;
     bool has_more; /* the limit was reached */
     struct balance_skew before, after;
-    char frozen[160]; /* why nothing moves by itself now; "": nothing */
+    char frozen[256]; /* why nothing moves by itself now; "": nothing */
 };
 /* CONFLICT: said in refused, nothing was stored. Release *ret_outcome in any case. */
 enum status rebalance_run(struct coordinator *c, const struct rebalance_wish *wish,

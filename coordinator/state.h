@@ -93,7 +93,7 @@ struct coordinator {
     size_t starting; /* moves that the plan takes out of waiting */
     struct balance_watch watch;
     int64_t leads_since_ms, next_rebalance_ms, mixed_since_ms, next_prune_ms;
-    char rebalance_frozen[160];
+    char rebalance_frozen[256];
     int64_t next_warning_ms;
     struct beat *beats;
     struct claim *claims;
@@ -136,7 +136,7 @@ enum status pods_forget(struct coordinator *c, struct err *err) MUST_CHECK;
 bool pod_is_alive(const struct coordinator *c, const struct mirror_pod *pod);
 /* And it is not draining. */
 bool pod_takes(const struct coordinator *c, const struct mirror_pod *pod);
-/* Some pod has not been heard for half of its lease. */
+/* Some pod has not been heard for most of its lease, or was lost within the last one. */
 bool pods_are_silent(const struct coordinator *c);
 /* An operator wants the pod empty, or no longer. NOT_FOUND in refused: no such pod. */
 enum status pods_wish_drain(struct coordinator *c, const char *name, bool drain,

@@ -384,11 +384,25 @@ static void test_a_load_that_stays_is_seen_within_minutes(void **state UNUSED)
     struct ewma load = { 0 };
     int64_t s = 1;
 
-    ewma_add(&load, 100, 1000);
+    for (; s <= 3600; s++)
+        ewma_add(&load, 100, s * 1000);
     for (; ewma_at(&load, s * 1000) < 190; s++)
-        ewma_add(&load, 200, s * 1000 + 1000);
-    assert_in_range(s, 600, 1200);
+        ewma_add(&load, 200, s * 1000);
+    assert_in_range(s - 3600, 600, 1200);
     assert_true(ewma_at(&load, s * 1000 + EWMA_HALF_MS) < 100); /* and fades */
+}
+
+static void test_a_load_is_the_average_of_the_few_that_were_measured(void **state UNUSED)
+{
+    struct ewma load = { 0 };
+
+    for (int64_t s = 1; s <= 10; s++)
+        ewma_add(&load, s % 2 ? 0 : 100, s * 1000);
+    assert_in_range(ewma_at(&load, 10000), 48, 52); /* not what the first one said */
+    ewma_shift(&load, 30);                          /* a guild came that is known to cost so much */
+    assert_in_range(ewma_at(&load, 10000), 78, 82);
+    ewma_shift(&load, -500);
+    assert_in_range(ewma_at(&load, 10000), 0, 0);
 }
 
 static void test_the_watch_acts_on_the_third_cycle_and_rests_when_even(void **state UNUSED)
@@ -426,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_large_clusters_are_planned_in_a_moment),
         cmocka_unit_test(test_a_swinging_load_moves_nothing),
         cmocka_unit_test(test_a_load_that_stays_is_seen_within_minutes),
+        cmocka_unit_test(test_a_load_is_the_average_of_the_few_that_were_measured),
         cmocka_unit_test(test_the_watch_acts_on_the_third_cycle_and_rests_when_even),
     };
     return cmocka_run_group_tests_name("balance", tests, NULL, NULL);
