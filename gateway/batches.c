@@ -31,11 +31,14 @@ enum {
         256 * 1024, /* a batch that has as much is not added to: a record must stay below 1 MB */
     BACKLOG = 64,   /* batches waiting: no more units until the log moves again */
     APPEND_TIMEOUT_MS = 2000,
-    RESOLVE_AGAIN_MS = 100,
+    RESOLVE_AGAIN_MS = 250,
+    REFUSALS_AT_MOST = 3, /* with nothing behind our last record: then the log has lost some */
 };
 
 static struct metric confirmed_records =
     METRIC_COUNTER("guildbus_log_records_total", "records confirmed in guilds' logs");
+static struct metric lost_records = METRIC_COUNTER(
+    "guildbus_log_lost_total", "appends refused because the log ends before our last record");
 static struct metric unknown_acks =
     METRIC_COUNTER("guildbus_log_unknown_acks_total", "appends resolved by reading the log");
 
@@ -218,6 +221,19 @@ static void resolve_later(struct guild *g)
     g->append_serial = 0;
 }
 
+/* The stream has less than it once confirmed (a disk put back to an older state, a stream made
+ * anew). What this pod has is more than the log: nothing is dropped, nothing is served that the log
+ * does not take. */
+static void log_has_lost_records(struct guild *g)
+{
+    metric_add(&lost_records, 1);
+    log_error("log_lost_records",
+              "guild=%" PRIu64 " idx=%" PRIu64 " log_seq=%" PRIu64
+              " next=retry hint=\"docs/runbook.md: a log that is shorter than a pod's rows\"",
+              g->id, g->pos.idx, g->pos.log_seq);
+    resolve_later(g);
+}
+
 static bool is_ours(const struct guild *g, const Guildbus__V1__LogRecord *r)
 {
     return r->idx == g->first->idx && r->epoch == g->first->epoch &&
@@ -250,7 +266,9 @@ static void on_next_record(void *ctx, uint64_t serial, enum status status, const
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     if (status == STATUS_OK)
         status = js_parse_last(in, arena, &m, &err);
-    if (status == STATUS_NOT_FOUND) {
+    if (status == STATUS_NOT_FOUND && g->refusals >= REFUSALS_AT_MOST) {
+        log_has_lost_records(g);
+    } else if (status == STATUS_NOT_FOUND) {
         send_first(g); /* ours was not stored */
     } else if (status != STATUS_OK) {
         log_warn("log_unreadable", "guild=%" PRIu64 " text=%s next=retry", g->id,
@@ -285,6 +303,7 @@ static void on_append(void *ctx, uint64_t serial, enum status status, const stru
         return;
     if (status == STATUS_OK)
         status = js_parse_ack(in, &seq, &duplicate, &err);
+    g->refusals = status == STATUS_CONFLICT ? g->refusals + 1 : 0;
     if (status == STATUS_OK && !duplicate) {
         confirm(g, seq);
         return;
@@ -345,6 +364,8 @@ static void send_first(struct guild *g)
 void guild_pump(struct guild *g)
 {
     if (g->first && !g->in_flight)
+        send_first(g);
+    else if (g->in_flight && !g->append_serial && g->refusals >= REFUSALS_AT_MOST)
         send_first(g);
     else if (g->in_flight && !g->append_serial)
         resolve(g);

@@ -135,6 +135,7 @@ struct guild {
     size_t batch_count;
     bool in_flight;         /* first has been sent */
     uint64_t append_serial; /* of the request in flight */
+    unsigned refusals;      /* of it, one after the other */
 
     struct guild_snapshot snapshot;
     struct restore *restore; /* LOADING: from a snapshot */

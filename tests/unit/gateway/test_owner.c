@@ -210,20 +210,6 @@ static void test_answers_an_error_to_every_truncated_body(void **state)
     WAIT_FOR(t, applied(t) == 1);
 }
 
-/* As the stream's end does: what is older than it keeps is gone. */
-static void forget_events(struct town *t)
-{
-    const struct bus_out out = { .subject = "$JS.API.STREAM.PURGE.EVENTS",
-                                 .data = "{}",
-                                 .size = 2 };
-    struct err err;
-    char *data;
-    size_t size;
-
-    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &data, &size, &err), STATUS_OK);
-    free(data);
-}
-
 static size_t gaps(struct town *t)
 {
     CLEANUP(json_decref)
@@ -256,7 +242,7 @@ static void test_events_that_the_stream_has_lost_are_noted(void **state)
     pod_stop(t, 1);
     publish_message(t, 102);
     publish_message(t, 103);
-    forget_events(t);
+    purge(t, STREAM_EVENTS, NULL); /* as the end of the stream does */
     publish_message(t, 104);
     pod_start(t, 0, "alpha");
     own_after(t, 0, 3, 1000); /* away for a moment: nothing can be lost */
@@ -264,12 +250,24 @@ static void test_events_that_the_stream_has_lost_are_noted(void **state)
     assert_int_equal(gaps(t), 0);
     pod_stop(t, 0);
     publish_message(t, 105);
-    forget_events(t);
+    purge(t, STREAM_EVENTS, NULL); /* as the end of the stream does */
     publish_message(t, 106);
     pod_start(t, 1, "beta");
     own_after(t, 1, 4, 7200 * 1000);
     WAIT_FOR(t, gaps(t) == 1);
     WAIT_FOR(t, applied(t) == 4);
+}
+
+static void test_a_log_that_lost_records_is_told_and_nothing_is_dropped(void **state)
+{
+    struct town *t = *state;
+
+    own(t, 0, 1);
+    publish_and_wait(t, 100, 1);
+    purge(t, subject_log_stream(t->guild).text, subject_log(t->guild).text);
+    publish_message(t, 101);
+    WAIT_FOR(t, metric("guildbus_log_lost_total") > 1);
+    assert_int_equal(owner_guild_count(t->pods[0].owner), 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, town_open, town_close)
@@ -287,6 +285,7 @@ int main(void)
         TEST(test_a_pod_that_restarts_reads_the_log_on_from_its_disk),
         TEST(test_a_guild_read_ahead_is_owned_only_when_ordered),
         TEST(test_events_that_the_stream_has_lost_are_noted),
+        TEST(test_a_log_that_lost_records_is_told_and_nothing_is_dropped),
         TEST(test_an_interaction_is_executed_once),
         TEST(test_answers_an_error_to_every_truncated_body),
     };

@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 
 #include "base/bytes.h"
-#include "base/metrics.h"
 #include "tests/unit/gateway/town.h"
 
 /* ---- what is where ---- */
@@ -124,17 +123,6 @@ static int64_t chunks(struct town *t)
     return stored(t, STREAM_SNAPSHOTS, subject_snapshot(t->guild).text);
 }
 
-static int64_t metric(const char *name)
-{
-    char line[128];
-    size_t size;
-    CLEANUP(xfree) char *text = metrics_text(&size);
-
-    (void)snprintf(line, sizeof(line), "\n%s ", name);
-    const char *at = strstr(text, line);
-    return at ? strtoll(at + strlen(line), NULL, 10) : 0;
-}
-
 /* One record each. */
 static void publish_one_by_one(struct town *t, uint64_t first, int count)
 {
@@ -233,27 +221,15 @@ static void test_a_standby_that_was_away_takes_the_snapshot_over_its_old_rows(vo
     WAIT_FOR(t, applied(t) == 46);
 }
 
-static void purge_chunks(struct town *t)
-{
-    char body[160], *data;
-    size_t size;
-    struct err err;
-
-    (void)snprintf(body, sizeof(body), "{\"filter\":\"%s\"}", subject_snapshot(t->guild).text);
-    const struct bus_out out = { .subject = "$JS.API.STREAM.PURGE." STREAM_SNAPSHOTS,
-                                 .data = body,
-                                 .size = strlen(body) };
-    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &data, &size, &err), STATUS_OK);
-    free(data);
-}
-
 static void test_a_reader_whose_snapshot_is_replaced_takes_the_newer_one(void **state)
 {
     struct town *t = *state;
 
     own(t, 0, 1);
     publish_until_chunks(t);
-    purge_chunks(t); /* as the purge after a newer snapshot does, but before that can be read */
+    purge(t, STREAM_SNAPSHOTS,
+          subject_snapshot(t->guild)
+              .text); /* as the purge after a newer snapshot does, but before that can be read */
     be_standby(t, 1);
     publish_many(t, 100000, 5000);
     publish_one_by_one(t, 200000, 10);

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/sign.h"
 #include "base/xmem.h"
 #include "gateway/owner.h"
@@ -290,6 +291,32 @@ static UNUSED void move(struct town *t, int from, int to, uint64_t epoch)
           t->guild, epoch, epoch + 1, t->pods[from].name);
     WAIT_FOR(t, t->claimed_epoch == epoch);
     assert_string_equal(t->claimed_pod, t->pods[to].name);
+}
+
+/* filter NULL: all of the stream. */
+static UNUSED void purge(struct town *t, const char *stream, const char *filter)
+{
+    CLEANUP(xfree) char *api = xasprintf("$JS.API.STREAM.PURGE.%s", stream);
+    CLEANUP(xfree) char *body = filter ? xasprintf("{\"filter\":\"%s\"}", filter) : xstrdup("{}");
+    const struct bus_out out = { .subject = api, .data = body, .size = strlen(body) };
+    struct err err;
+    char *data;
+    size_t size;
+
+    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &data, &size, &err), STATUS_OK);
+    free(data);
+}
+
+/* Of this process, which has both pods. */
+static UNUSED int64_t metric(const char *name)
+{
+    char line[128];
+    size_t size;
+    CLEANUP(xfree) char *text = metrics_text(&size);
+
+    (void)snprintf(line, sizeof(line), "\n%s ", name);
+    const char *at = strstr(text, line);
+    return at ? strtoll(at + strlen(line), NULL, 10) : 0;
 }
 
 #endif
