@@ -346,6 +346,7 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
 
     if (!g)
         return;
+    FAILPOINT("target_5_yielded");
     g->move.yield_sent = false;
     if (status == STATUS_OK)
         status = codec_decode(in->data, in->size, arena, &e, &err);
@@ -369,7 +370,6 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
         guild_drop_held(g);
         return;
     }
-    FAILPOINT("target_5_yielded");
     if (!g->move.sealed_seen_us)
         g->move.sealed_seen_us = clock_now_us();
     guild_requests_start(g);
