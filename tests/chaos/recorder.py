@@ -8,8 +8,8 @@
 It never subscribes to what is asked: then nobody would be told any more that no owner is there. One entry a message, in
 the order of arrival; "!connected" and "!lost" say when a link was up. What was stored while it was down is read from
 the logs as soon as it is up again (a snapshot soon replaces it there) and stands as "=log.…". On one server the order
-is the order of causes: the server hands us a record before it acknowledges it to the owner. Of a cluster every server is
-listened to, so that some hear what one cannot pass on.
+is the order of causes: the server hands us a record before it acknowledges it to the owner. Of a cluster every server
+is listened to, so that some hear what one cannot pass on.
 
 usage: recorder.py NATS_URL FILE
 """
