@@ -22,8 +22,7 @@ enum {
     RETRY_MS = 1000,         /* between first connection attempts */
     RECONNECT_WAIT_MS = 100, /* afterwards */
     MAX_SERVERS = 64,        /* of a list; a cluster tells its others by itself */
-    PING_INTERVAL_MS = 2000, /* notices a half-open connection in 6 s instead of minutes */
-    WRITE_LIMIT_MS = 1000,   /* then it is half-open too: nobody may hang in a publish */
+    PATIENCE_MS = 15000,     /* notices a half-open connection in seconds instead of minutes */
 };
 
 struct pending {
@@ -40,6 +39,9 @@ struct bus {
     char inbox[128]; /* "<prefix>.<unique>." */
     pthread_t ticker;
     _Atomic bool closing;
+    /* While libnats looks for a server it holds its lock for up to two seconds a try: who publishes
+     * then would wait for it. So nothing is asked of it, and nothing is buffered to be sent late. */
+    _Atomic bool away;
 
     /* guarded by mu */
     pthread_mutex_t mu;
@@ -368,6 +370,8 @@ static natsStatus send_out(struct bus *bus, const struct bus_out *out, const cha
 {
     natsMsg *msg = NULL;
 
+    if (atomic_load(&bus->away))
+        return NATS_CONNECTION_DISCONNECTED;
     if (out->size > INT32_MAX)
         return NATS_MAX_PAYLOAD;
     if (!out->header_count)
@@ -458,6 +462,7 @@ static void on_nats_disconnected(natsConnection *nc UNUSED, void *closure)
 {
     struct bus *bus = closure;
 
+    atomic_store(&bus->away, true);
     if (!atomic_load(&bus->closing))
         log_warn("nats_disconnected", "next=reconnecting wait_ms=%d", RECONNECT_WAIT_MS);
 }
@@ -481,10 +486,12 @@ static void on_inbox_complete(void *closure)
     one_ended(closure);
 }
 
-static void on_nats_reconnected(natsConnection *nc, void *closure UNUSED)
+static void on_nats_reconnected(natsConnection *nc, void *closure)
 {
+    struct bus *bus = closure;
     char url[256] = "", shown[256];
 
+    atomic_store(&bus->away, false);
     (void)natsConnection_GetConnectedUrl(nc, url, sizeof(url));
     log_info("nats_reconnected", "url=%s", shown_urls(url, shown, sizeof(shown)));
 }
@@ -514,6 +521,7 @@ static natsStatus set_servers(natsOptions *o, const char *urls)
 static natsStatus set_options(natsOptions *o, const struct bus_config *config, struct bus *bus)
 {
     natsStatus s = set_servers(o, config->url);
+    int patience_ms = config->patience_ms ? config->patience_ms : PATIENCE_MS;
 
 #define SET(call)                                                                                  \
     if (s == NATS_OK)                                                                              \
@@ -522,8 +530,8 @@ static natsStatus set_options(natsOptions *o, const struct bus_config *config, s
     SET(natsOptions_SetMaxReconnect(o, -1));
     SET(natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MS));
     SET(natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MS, RECONNECT_WAIT_MS));
-    SET(natsOptions_SetPingInterval(o, PING_INTERVAL_MS));
-    SET(natsOptions_SetWriteDeadline(o, WRITE_LIMIT_MS));
+    SET(natsOptions_SetPingInterval(o, patience_ms / 3)); /* two may be unanswered */
+    SET(natsOptions_SetWriteDeadline(o, patience_ms / 3));
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
     SET(natsOptions_SetSendAsap(o, true));
     SET(natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus));
@@ -644,7 +652,7 @@ void bus_close(struct bus *bus)
 
 bool bus_is_connected(const struct bus *bus)
 {
-    return natsConnection_Status(bus->nc) == NATS_CONN_STATUS_CONNECTED;
+    return !atomic_load(&bus->away);
 }
 
 size_t bus_max_payload(struct bus *bus)

@@ -27,6 +27,10 @@ struct bus_config {
     const char *name;         /* the connection's name in `nats server report connections` */
     const char *inbox_prefix; /* NULL: _INBOX */
     const char *creds_file;   /* NULL: none */
+    /* A connection that is silent for so long, or takes nothing for a third of it, is given up for
+     * another one; 0: 15 s. Short for who must never wait in a publish, long for who keeps the
+     * server busy: a PING waits its turn behind what was sent before it. */
+    int patience_ms;
     /* Asked between tries while the first connection fails; true gives up. May be NULL. */
     bool (*give_up)(void *ctx);
     void *ctx;

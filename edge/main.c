@@ -11,6 +11,7 @@ enum {
     DRAIN_MS = 3000,
     LATE_DRAIN_MS = 20000, /* for promises that only this process knows of */
     DRAIN_LOOK_MS = 20,
+    PATIENCE_MS = 3000, /* a third of it in a publish still leaves Discord its answer */
 };
 
 struct program {
@@ -41,9 +42,11 @@ static bool is_ready(void *ctx, const char **ret_why)
 
 static void open_bus(struct program *p)
 {
-    struct bus_config config = {
-        .url = p->config.nats_url, .name = "guildbus-edge", .give_up = is_stopping, .ctx = p
-    };
+    struct bus_config config = { .url = p->config.nats_url,
+                                 .name = "guildbus-edge",
+                                 .patience_ms = PATIENCE_MS,
+                                 .give_up = is_stopping,
+                                 .ctx = p };
     struct err err;
 
     if (bus_open(&config, &p->edge.bus, &err) != STATUS_OK && !p->service.stopping)
