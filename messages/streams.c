@@ -253,7 +253,7 @@ static enum status ensure(struct bus *bus, const struct plan *p, struct wish *wi
     struct err refused = { 0 };
 
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        bool exists, raced;
+        bool exists, raced = false;
         TRY(look(bus, p, wish, &exists, err));
         if (exists)
             return STATUS_OK;
