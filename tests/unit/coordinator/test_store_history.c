@@ -131,9 +131,7 @@ TEST_ON_BOTH(test_a_new_process_knows_when_the_lease_before_ended)
     assert_int_equal(again.lease_before_ms, 0);
     OK(store_leave(w->store, "a", 1, NULL));
     OK(store_now(w->store, &now_ms, NULL));
-    do /* until its clock has passed the lease's millisecond */
-        OK(store_register(w->store, &second, 60000, &left_ms, NULL));
-    while (!second.lease_before_ms);
+    OK(store_register(w->store, &second, 60000, &left_ms, NULL));
     assert_in_range(second.lease_before_ms, now_ms - 60000, now_ms);
     OK(store_pods(w->store, count_pod, &n, NULL));
     assert_true(n.pod.lease_before_ms == second.lease_before_ms);
