@@ -224,6 +224,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
     case LWS_CALLBACK_CLIENT_CLOSED:
+    case LWS_CALLBACK_WSI_DESTROY: /* the only word on an upgrade that was never answered */
         lws_set_wsi_user(wsi, NULL);
         s->wsi = NULL;
         socket_ended(s, reason == LWS_CALLBACK_CLIENT_CONNECTION_ERROR ? in : NULL);
