@@ -31,11 +31,11 @@ struct rebalance_outcome {
     struct balance_skew before, after;
     char frozen[256]; /* why nothing moves by itself now; "": nothing */
 };
-/* CONFLICT: said in refused, nothing was stored. Release *ret_outcome in any case. */
+/* CONFLICT: said in refused, nothing was stored. Release *o in any case. */
 enum status rebalance_run(struct coordinator *c, const struct rebalance_wish *wish,
-                          struct rebalance_outcome *ret_outcome, struct err *refused,
-                          struct err *err) MUST_CHECK;
-void rebalance_outcome_release(struct rebalance_outcome *outcome);
+                          struct rebalance_outcome *o, struct err *refused, struct err *err)
+    MUST_CHECK;
+void rebalance_outcome_release(struct rebalance_outcome *o);
 static inline void rebalance_outcome_release_at(struct rebalance_outcome *outcome)
 {
     rebalance_outcome_release(outcome);

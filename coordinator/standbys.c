@@ -112,6 +112,7 @@ static void pods_release_at(struct standby_pods *all)
 /* A guild's standbys as they shall be. */
 struct choice {
     const struct mirror_guild *g;
+    const struct mirror_pod *owner;
     struct mirror_pod *pods[MOST_STANDBYS];
     size_t count;
     bool waits; /* for a pod that may come back */
@@ -149,10 +150,12 @@ static struct standby_ask ask_for(const struct standby_pods *all, const struct c
 {
     struct standby_ask ask = { .guild_id = choice->g->row.guild_id,
                                .schema = choice->g->row.schema,
-                               .except = { &all->pods[choice->g->pod->index] } };
+                               .except = { &all->pods[choice->owner->index] } };
 
-    for (size_t i = 0; i < choice->count; i++)
+    for (size_t i = 0; i < choice->count; i++) {
+        must(choice->pods[i]);
         ask.except[1 + i] = &all->pods[choice->pods[i]->index];
+    }
     return ask;
 }
 
@@ -240,9 +243,9 @@ static bool is_to_be_told(const struct mirror_guild *g, const struct follower *f
 /* false: later, once more. */
 static bool review(struct coordinator *c, struct standby_pods *all, struct mirror_guild *g)
 {
-    struct choice choice = { .g = g };
+    struct choice choice = { .g = g, .owner = g->pod };
 
-    if (g->row.state != GUILD_OWNED || !g->pod)
+    if (g->row.state != GUILD_OWNED || !choice.owner)
         return true; /* it comes again when it is */
     if (g->move)
         return false;

@@ -142,7 +142,7 @@ bool pods_are_silent(const struct coordinator *c);
 enum status pods_wish_drain(struct coordinator *c, const char *name, bool drain,
                             struct err *refused, struct err *err) MUST_CHECK;
 /* When the last lease of a pod that is gone ended, the database's clock; 0: not known, or it lives. */
-int64_t lease_end_of(const struct coordinator *c, const char *pod);
+int64_t lease_end_of(const struct coordinator *c, const char *name);
 /* All pods for place_*, in the order of the mirror's. */
 struct place place_of(const struct coordinator *c);
 static inline void place_release_at(struct place *place)

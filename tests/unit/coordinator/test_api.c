@@ -272,8 +272,8 @@ static void test_a_change_over_the_bus_needs_a_proof(void **state)
     static const char *const bodies[] = {
         "{\"apiRequest\":{\"path\":\"/unfreeze\"}}",
         "{\"apiRequest\":{\"path\":\"/unfreeze\",\"proof\":\"AAAA\"}}",
-        "{\"apiRequest\":{\"path\":\"/unfreeze\",\"sentMs\":\"1\",\"proof\":"
-        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}}",
+        ("{\"apiRequest\":{\"path\":\"/unfreeze\",\"sentMs\":\"1\",\"proof\":"
+         "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}}"),
     };
     static const struct bus_header as_json = { "Content-Type", "application/json" };
     const struct subject subject = subject_coordinator("api");

@@ -132,15 +132,14 @@ static void test_who_is_no_standby_any_more_is_told(void **state)
     struct cluster *w = *state;
 
     begin(w, 3, 1, 1);
-    int owner = -1, standby = -1, third = -1;
+    int owner = 0, standby = 0;
     for (int i = 0; i < 3; i++) {
         if (idmap_get(w->pods[i].epochs, 1))
             owner = i;
         else if (follows(w, i, 1))
             standby = i;
-        else
-            third = i;
     }
+    int third = 3 - owner - standby;
     /* To the one that is no standby: the standby stays. */
     uint64_t move = cluster_reassign(w, 1, w->pods[third].id);
     cluster_until(w, cluster_move_is(w, move, "done"));
