@@ -25,7 +25,7 @@ from verdict import Verdict  # noqa: E402
 LEASE_MS, UNSEAL_MS = 1000, 300
 BACK_S = 3.0             # a guild's rows go 1.5 s after it was moved
 STOPPED_S = 2.0          # longer than the lease and what the coordinator adds to it
-BIG_GUILD = 3500         # messages: its snapshot needs chunks
+BIG_GUILD = 8000         # messages: its snapshot needs chunks
 NEED_CHUNKS = ("snapshot_chunk", "target_1_restoring")
 SOURCE, TARGET = "gw-1", "gw-2"
 
@@ -55,7 +55,7 @@ class Play:
         self.role = name.split("_")[0]
         self.guilds = sorted(cluster.assignments())
         self.helpers = []  # stopped so that the failpoint is reached
-        self.back_at = 0
+        self.next_at, self.moved = 0, False
 
     # ---- who passes there ----
 
@@ -82,16 +82,19 @@ class Play:
                 self.move()
 
     def move(self):
-        """One guild from SOURCE to TARGET; when SOURCE has none left, some go back after a while: a guild that returns
-        at once is not forgotten by who had it."""
+        """One guild from SOURCE to TARGET; when SOURCE has none left, some go back, and after a while come again: a
+        guild that returns at once is not forgotten by who had it."""
+        if time.monotonic() < self.next_at:
+            return
         for guild, pod in self.cluster.assignments().items():
             if pod == SOURCE:
                 self.reassign(guild, TARGET)
-                self.back_at = time.monotonic() + BACK_S
+                self.moved = True
                 return
-        if time.monotonic() > self.back_at:
-            for guild in self.guilds[:3]:
-                self.reassign(guild, SOURCE)
+        self.next_at = time.monotonic() + BACK_S
+        for guild in [] if self.moved else self.guilds[:3]:
+            self.reassign(guild, SOURCE)
+        self.moved = False
 
     def reassign(self, guild, pod):
         http_json("POST", self.cluster.coordinator_url + "/reassign-guild", {"guild_id": str(guild), "pod_id": pod},
@@ -195,8 +198,9 @@ def fill(cluster):
 
 def body(flow):
     cluster = Stage(Options(run_dir=flow.folder / "cluster", bin_dir=flow.bin_dir, guilds=6, shards=1, gateways=2,
-                            lease_ms=LEASE_MS, extra_env={"guildbus-gateway": {
-                                "UNSEAL_MS": UNSEAL_MS, "SNAPSHOT_RECORDS": 10}}))
+                            lease_ms=LEASE_MS, extra_env={
+                                "guildbus-gateway": {"UNSEAL_MS": UNSEAL_MS, "SNAPSHOT_RECORDS": 10},
+                                "guildbus-coordinator": {"GUILDBUS_STANDBYS": 0}}))  # so that rows come and go
     flow.clusters.append(cluster)
     flow.start(cluster)
     play = Play(flow, cluster, flow.args.name, flow.args.action)
