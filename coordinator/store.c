@@ -236,6 +236,12 @@ enum status store_commit(struct store *store, const struct plan *plan, struct er
     return end(store, commit_in(store, plan, err), err);
 }
 
+enum status store_still_leads(struct store *store, struct err *err)
+{
+    TRY(begin_fenced(store, err));
+    return end(store, STATUS_OK, err);
+}
+
 static enum status run_fenced(struct store *store, struct sql_run *what, struct err *err)
 {
     TRY(begin_fenced(store, err));

@@ -36,6 +36,9 @@ const char *store_kind(const struct store *store); /* "postgresql" or "sqlite" *
 enum status store_lead(struct store *store, bool *ret_leads, struct err *err) MUST_CHECK;
 /* Lets another process lead. */
 void store_resign(struct store *store);
+/* CONFLICT: another process leads by now, whatever this one remembers. Before an answer that was
+ * taken from memory. */
+enum status store_still_leads(struct store *store, struct err *err) MUST_CHECK;
 /* Only the lock goes, as when a connection breaks: this process still believes that it leads. */
 void store_unlock_for_test(struct store *store);
 

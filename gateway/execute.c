@@ -315,12 +315,12 @@ static void reply_when_true(struct guild *g, const struct request *r,
         owner_respond_error(g->owner, r->reply_to, r->json, STATUS_INTERNAL, err.text);
         return;
     }
-    /* what was read may not be in the log yet; and without a lease only the log can say that we are
-     * still the owner */
-    if (g->last)
-        batch_gate_reply(g->last, r->reply_to, r->json, data, size);
-    else if (!owner_has_lease(g->owner))
+    /* what was read may not be in the log yet; and when we cannot be sure to be the owner, only a
+     * record that is yet to be sent can say so */
+    if (!guild_is_sure(g))
         batch_gate_reply(guild_batch(g, BATCH_CHANGE), r->reply_to, r->json, data, size);
+    else if (g->last)
+        batch_gate_reply(g->last, r->reply_to, r->json, data, size);
     else
         owner_respond(g->owner, r->reply_to, r->json, data, size);
 }

@@ -65,6 +65,7 @@ struct batch {
     enum batch_kind kind;
     uint64_t epoch, idx; /* idx is given when it is first sent */
     uint32_t claim_reason;
+    uint64_t order_recheck; /* BATCH_CLAIM */
     bool in_view; /* its rows are in the snapshot that is being written; takes no more units */
     struct bytes rows;
     size_t size;                        /* of its record */
@@ -167,6 +168,9 @@ struct guild {
     int64_t sweep_at_ms; /* looks for a lost last event, and for old answers */
     uint32_t actions_in_flight;
     bool hold_actions; /* start no REST call: the guild is about to move */
+    uint64_t order_recheck,
+        sure_recheck;  /* owner.rechecks when the order came that we claim by, and
+                                             when it was last known that the guild is ours */
     bool report_claim; /* the coordinator has not confirmed that it knows of our Claim */
     uint32_t pause_us; /* of the handoff that brought the guild here */
 
@@ -197,6 +201,7 @@ struct owner {
     int64_t
         alive_before_ms; /* wall clock: when the process before this one was last there; 0: none */
 
+    uint64_t rechecks;              /* times that a lease was had anew; see owner_recheck */
     _Atomic bool rechecking;        /* a recheck is on its way: no read is answered from memory */
     _Atomic int64_t lease_until_ms; /* monotonic; written by membership */
     _Atomic uint32_t owned, standbys;
@@ -220,6 +225,9 @@ void owner_set_state(struct guild *g, enum guild_state state);
 /* Runs guild_on_time at the time, if the guild is still there. */
 void owner_wake_in(struct guild *g, int64_t delay_ms);
 bool owner_has_lease(const struct owner *o);
+/* Reads of the guild may be answered from memory. A lease alone does not say so: while the last one
+ * was lost, the guild may have been given to another pod, which claims it when it comes to it. */
+bool guild_is_sure(const struct guild *g);
 const char *guild_state_name(enum guild_state state);
 
 /* A bus request whose answer finds its guild again, or nothing if it has gone meanwhile. */

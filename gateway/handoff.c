@@ -144,7 +144,9 @@ void guild_claim(struct guild *g, uint64_t epoch, uint32_t reason)
     g->claim_reason = reason;
     owner_set_state(g, GUILD_CLAIMING);
     guild_requests_start(g); /* what comes is held until the Claim is in the log */
-    guild_batch(g, BATCH_CLAIM)->claim_reason = reason;
+    struct batch *b = guild_batch(g, BATCH_CLAIM);
+    b->claim_reason = reason;
+    b->order_recheck = g->order_recheck;
 }
 
 /* The pause is from the source's last unit to our Claim: what the source says it took, and what we
@@ -176,6 +178,7 @@ static void on_handed_over(struct guild *g)
 
 void guild_on_claimed(struct guild *g, const struct batch *b)
 {
+    g->sure_recheck = b->order_recheck;
     if (g->state == GUILD_CLAIMING) {
         owner_set_state(g, GUILD_SERVING);
         bus_unsubscribe(&g->tail);
@@ -327,6 +330,7 @@ static void on_yield(struct guild *g, const Guildbus__V1__Yield *y, const struct
     m->move_id = y->move_id;
     m->epoch = y->epoch;
     m->unseal_epoch = y->unseal_epoch;
+    g->order_recheck = g->owner->rechecks;
     (void)snprintf(m->peer, sizeof(m->peer), "%s", y->target);
     m->wanted = g->hold_actions = true;
     guild_withdraw_actions(g); /* calls that wait for Discord's limits are the target's to make */
@@ -405,6 +409,7 @@ static enum status on_take(struct guild *g, const Guildbus__V1__Take *t, struct 
     g->move.move_id = t->move_id;
     g->move.epoch = t->epoch;
     g->move.unseal_epoch = t->unseal_epoch;
+    g->order_recheck = g->owner->rechecks;
     (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", t->source);
     if (g->state == GUILD_WARM)
         g->move.sealed_seen_us = 0;
@@ -445,7 +450,9 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
     }
     if (g && g->state == GUILD_SERVING) { /* the log goes on at the new epoch, without a pause */
         g->epoch = own->epoch;
-        guild_batch(g, BATCH_CLAIM)->claim_reason = own->reason;
+        struct batch *b = guild_batch(g, BATCH_CLAIM);
+        b->claim_reason = own->reason;
+        b->order_recheck = o->rechecks;
         return STATUS_OK;
     }
     if (serving)
@@ -454,6 +461,7 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
         g->claim_epoch = own->epoch;
         g->claim_reason = own->reason;
         g->unowned_since_ms = own->unowned_since_ms;
+        g->order_recheck = o->rechecks;
         guild_load(g); /* to its end: the former owner may have written since */
         return STATUS_OK;
     }
@@ -463,6 +471,7 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
         g->claim_epoch = own->epoch;
     g->claim_reason = own->reason;
     g->unowned_since_ms = own->unowned_since_ms;
+    g->order_recheck = o->rechecks;
     guild_load(g);
     return STATUS_OK;
 }

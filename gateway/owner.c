@@ -14,6 +14,7 @@
 #include "base/timer_heap.h"
 #include "base/xmem.h"
 #include "gateway/guild.h"
+#include "gateway/report.h"
 #include "gateway/snapshotter.h"
 #include "messages/subjects.h"
 
@@ -118,6 +119,12 @@ bool owner_has_lease(const struct owner *o)
 {
     return !o->config.has_coordinator ||
            (!atomic_load(&o->rechecking) && clock_now_ms() < atomic_load(&o->lease_until_ms));
+}
+
+bool guild_is_sure(const struct guild *g)
+{
+    return !g->owner->config.has_coordinator ||
+           (owner_has_lease(g->owner) && g->sure_recheck == g->owner->rechecks);
 }
 
 /* ---- requests whose answer must find its guild again ---- */
@@ -310,13 +317,16 @@ static void begin_unasked(struct owner *o, uint64_t guild_id, bool claim)
 }
 
 /* An empty record: its ack says that we still are the owner, and reads wait for it like for any
- * other. */
+ * other. They go on waiting for one each until the coordinator confirms that the guild is ours. */
 static void recheck(void *ctx UNUSED, uint64_t id UNUSED, void *value)
 {
     struct guild *g = value;
 
-    if (g->state == GUILD_SERVING)
-        (void)guild_batch(g, BATCH_CHANGE);
+    if (g->state != GUILD_SERVING)
+        return;
+    (void)guild_batch(g, BATCH_CHANGE);
+    g->report_claim = g->owner->config.has_coordinator;
+    report_claimed(g);
 }
 
 static void order_read(struct letter *l, void *ctx)
@@ -327,6 +337,7 @@ static void order_read(struct letter *l, void *ctx)
     if (order->kind == ORDER_STOP) {
         o->stopping = true;
     } else if (order->kind == ORDER_RECHECK) {
+        o->rechecks++;
         idmap_each(o->guilds, recheck, NULL);
         atomic_store(&o->rechecking, false);
     } else if (!owner_guild(o, order->guild_id)) {

@@ -46,8 +46,9 @@ void owner_claim_fixed(struct owner *o, uint64_t guild_id);
 /* Reads the guild's log ahead of an order that is likely to come; forgotten again when none comes
  * within a minute. */
 void owner_prefetch(struct owner *o, uint64_t guild_id);
-/* The lease was lost for a while and others may own our guilds: reads wait until each guild's log
- * has taken a record of ours. Call before the new lease is set. */
+/* The lease was lost for a while and others may own our guilds: each read waits for a record of
+ * ours in its guild's log, until the coordinator says anew that the guild is ours. Call before the new
+ * lease is set. */
 void owner_recheck(struct owner *o);
 void owner_set_lease(struct owner *o, int64_t until_ms);
 uint32_t owner_guild_count(const struct owner *o);

@@ -47,7 +47,8 @@ void report_control(struct owner *o, const char *reply_to, bool json,
 static void on_claim_known(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
-    struct guild *g = owner_ask_take(ctx, serial);
+    int64_t rechecks = 0;
+    struct guild *g = owner_ask_take_about(ctx, serial, &rechecks);
     Guildbus__V1__Envelope *e = NULL;
     struct err err = { 0 };
 
@@ -64,7 +65,11 @@ static void on_claim_known(void *ctx, uint64_t serial, enum status status, const
     if (e->body_case == GUILDBUS__V1__ENVELOPE__BODY_ERROR)
         log_warn("claim_refused", "guild=%" PRIu64 " epoch=%" PRIu64 " text=%s next=wait_for_order",
                  g->id, g->epoch, LOG_QUOTE(e->error->text));
-    g->report_claim = false;
+    else if ((uint64_t)rechecks > g->sure_recheck)
+        g->sure_recheck = (uint64_t)rechecks;
+    g->report_claim = (uint64_t)rechecks < g->owner->rechecks; /* asked before the lease was lost */
+    if (g->report_claim)
+        report_claimed(g);
 }
 
 void report_claimed(struct guild *g)
@@ -85,7 +90,8 @@ void report_claimed(struct guild *g)
     claimed.pause_us = g->pause_us;
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_CLAIMED;
     e.claimed = &claimed;
-    send(g->owner, subject.text, &e, ANSWER_TIMEOUT_MS, on_claim_known, owner_ask_new(g));
+    send(g->owner, subject.text, &e, ANSWER_TIMEOUT_MS, on_claim_known,
+         owner_ask_about(g, (int64_t)g->owner->rechecks));
 }
 
 void report_move(struct guild *g, Guildbus__V1__MoveStep step, const char *text)

@@ -75,6 +75,28 @@ static void test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced(void
     WAIT_FOR(t, applied(t) == 0);
 }
 
+static void test_a_lease_had_anew_does_not_make_reads_sure(void **state)
+{
+    struct town *t = *state;
+
+    own(t, 0, 1);
+    WAIT_FOR(t, applied(t) == 0);
+    t->refuse_claims =
+        true; /* the guild has been given to another pod, which has not claimed it yet */
+    owner_recheck(t->pods[0].owner);
+    WAIT_FOR(t, t->refused > 0);
+    WAIT_FOR(t, applied(t) == 0); /* still ours by the log, and only by it */
+    own(t, 1, 2);
+    for (int i = 0; i < 30; i++) { /* whoever is asked: never by the memory of who was replaced */
+        CLEANUP(json_decref)
+        json_t *answer = ask(t, subject_portal(t->guild).text, "{\"portal\":{\"overview\":{}}}");
+        const json_t *reply = json_object_get(answer, "portalReply");
+        if (reply)
+            assert_int_equal(json_id(reply, "epoch"), 2);
+    }
+    assert_int_equal(owner_guild_count(t->pods[0].owner), 0);
+}
+
 static void garble_log(struct town *t)
 {
     const struct subject subject = subject_log(t->guild);
@@ -280,6 +302,7 @@ int main(void)
         TEST(test_a_guild_moves_there_and_back_while_events_come),
         TEST(test_a_pod_that_was_not_told_is_fenced_by_the_log),
         TEST(test_after_a_lost_lease_no_read_is_answered_by_who_was_replaced),
+        TEST(test_a_lease_had_anew_does_not_make_reads_sure),
         TEST(test_a_foreign_message_in_the_log_stops_neither_owner_nor_successor),
         TEST(test_a_source_takes_back_what_nobody_claims),
         TEST(test_a_pod_that_restarts_reads_the_log_on_from_its_disk),

@@ -40,6 +40,8 @@ struct town {
     char folder[64];
     uint64_t guild;
     int64_t snapshot_records;
+    bool refuse_claims;
+    int refused;
     struct pod pods[2];
     /* what the coordinator heard last */
     uint64_t claimed_epoch;
@@ -54,6 +56,7 @@ static UNUSED void on_report(void *ctx, uint64_t tag UNUSED, const struct bus_in
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     Guildbus__V1__Envelope ok = GUILDBUS__V1__ENVELOPE__INIT, *e;
     Guildbus__V1__Ok nothing = GUILDBUS__V1__OK__INIT;
+    Guildbus__V1__Error refusal = GUILDBUS__V1__ERROR__INIT;
     struct town *t = ctx;
     struct err err;
     void *data;
@@ -68,6 +71,13 @@ static UNUSED void on_report(void *ctx, uint64_t tag UNUSED, const struct bus_in
     }
     ok.body_case = GUILDBUS__V1__ENVELOPE__BODY_OK;
     ok.ok = &nothing;
+    if (t->refuse_claims && e->body_case == GUILDBUS__V1__ENVELOPE__BODY_CLAIMED &&
+        e->claimed->epoch == 1) {
+        t->refused++;
+        refusal.status = STATUS_CONFLICT;
+        ok.body_case = GUILDBUS__V1__ENVELOPE__BODY_ERROR;
+        ok.error = &refusal;
+    }
     assert_int_equal(codec_encode(&ok, arena, &data, &size, &err), STATUS_OK);
     assert_int_equal(bus_respond(t->bus, in, data, size, false, &err), STATUS_OK);
 }
