@@ -3,8 +3,8 @@
     calm ── burst of 1 … 3 faults ── recovery ── burst … ── calm        (then chaos.py heals everything and waits)
 
 Kinds are dealt from a shuffled deck, so that each has its turn before one comes again; so are failpoints. Limits keep
-what the design promises to survive: one gateway of three always lives, one edge of two, and one NATS server fails at a
-time.
+what the design promises to survive: one gateway of three always lives, one edge of two, one NATS server fails at a
+time, and no edge dies while NATS is in trouble: a deferral that no stream could take is known to that edge alone.
 """
 import dataclasses
 import pathlib
@@ -14,6 +14,7 @@ import re
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CALM_S, TAIL_S = 3.0, 3.0
 NATS_REST_S = 14.0  # a server of three catches up before the next one fails
+PROMISE_S = 10.0    # an edge that could store nothing has stored its promises so long after NATS is well again
 LEASE_S = 4.0
 VICTIM_S = LEASE_S + 2  # so long a pod is away whose guilds another one is to take over
 ROLES = ("source", "target", "owner", "snapshot", "failover", "coordinator")
@@ -74,6 +75,7 @@ class Planner:
         self.rng, self.seconds, self.world = random.Random(f"chaos {seed}"), seconds, world
         self.busy = {}  # process: until when
         self.nats_free_at = self.rolling_at = 0.0
+        self.promised_until = self.edge_back_at = 0.0
         self.kinds = Deck(self.rng, self._kinds())
         pairs = [(name, action) for name in world.failpoints for action in ("kill", "stop", "sleep")]
         self.failpoints = Deck(self.rng, pairs) if pairs else None
@@ -162,7 +164,8 @@ class Planner:
 
     def _edge_kill(self, at, kind):
         seconds = round(self.rng.uniform(0.2, 2.0), 2)
-        edge, at = self._free_edge(at, seconds)
+        edge, at = self._free_edge(max(at, self.promised_until + 0.02), seconds)
+        self.edge_back_at = at + seconds + 1.0
         return Fault(round(at, 2), kind, edge, seconds)
 
     def _coordinator_kill(self, at, kind):
@@ -175,10 +178,11 @@ class Planner:
         return Fault(round(at, 2), kind, "postgres", seconds)
 
     def _nats_kill(self, at, kind):
-        at = max(at, self.nats_free_at)
+        at = max(at, self.nats_free_at, self.edge_back_at)
         many = len(self.world.nats) > 1
         seconds = round(self.rng.uniform(0.5, 8.0) if many else self.rng.uniform(0.1, 3.0), 2)
         self.nats_free_at = at + seconds + NATS_REST_S
+        self.promised_until = max(self.promised_until, at + seconds + PROMISE_S)
         return Fault(round(at, 2), kind, self.rng.choice(self.world.nats), seconds)
 
     def _nats_hang(self, at, kind):
@@ -199,7 +203,8 @@ class Planner:
         if sort == "pod":
             on, at = self._free_pod(at, seconds)
         elif sort == "edge":
-            on, at = self._free_edge(at, seconds)
+            on, at = self._free_edge(max(at, self.edge_back_at), seconds)
+            self.promised_until = max(self.promised_until, at + seconds + PROMISE_S)
         else:
             on = self.rng.choice(self.world.coordinators)
             to = self.rng.choice(("nats", "postgres")) if self.world.postgres else "nats"

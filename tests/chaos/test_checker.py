@@ -248,8 +248,15 @@ class Bad(unittest.TestCase):
         self.assertEqual(self.found(), {})
         self.assertEqual(check(self.h).figures["interactions_excused"], 1)
 
-    def test_a_time_out_is_not_excused_by_a_killed_edge(self):
+    def test_a_time_out_is_not_excused_by_a_killed_edge_that_had_nothing(self):
         self.h.interactions[0].update(fate="failed", reason="timeout")
+        self.h.timeline = [{"at": 3.0, "what": "death", "process": "edge-1", "why": "edge_kill", "code": -9}]
+        self.h.broken = [4.5]
+        self.expect("I3", "timeout")
+
+    def test_a_broken_connection_is_an_excuse_once(self):
+        self.h.interactions[0].update(fate="failed", reason="timeout")
+        self.h.interactions.append({**self.h.interactions[0], "id": "99"})
         self.h.timeline = [{"at": 3.0, "what": "death", "process": "edge-1", "why": "edge_kill", "code": -9}]
         self.h.broken = [3.0]
         self.expect("I3", "timeout")

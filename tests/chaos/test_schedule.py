@@ -5,7 +5,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from schedule import NATS_REST_S, VICTIM_S, World, failpoints_in, schedule  # noqa: E402
+from schedule import NATS_REST_S, PROMISE_S, VICTIM_S, World, failpoints_in, schedule  # noqa: E402
 
 PODS, EDGES = ["gw-1", "gw-2", "gw-3"], ["edge-1", "edge-2"]
 POINTS = ["source_5_sealed", "owner_3_committed", "failover_f_claimed", "coordinator_4_take_sent",
@@ -54,6 +54,14 @@ class Schedule(unittest.TestCase):
     def test_what_is_not_there_is_not_broken(self):
         kinds = {f.kind for f in schedule(1, 600, world(postgres=False, disks=False, clocks=False, failpoints=[]))}
         self.assertFalse(kinds & {"postgres_stop", "disk_full", "clock_step", "failpoint", "zombie", "nats_hang"})
+
+    def test_no_edge_dies_while_it_may_have_promises_that_nobody_else_knows(self):
+        for seed in range(20):
+            faults = schedule(seed, 600, world(nats=["nats-0", "nats-1", "nats-2"]))
+            trouble = [(f.at, f.at + f.seconds + PROMISE_S) for f in faults
+                       if f.kind in ("nats_kill", "nats_hang") or (f.kind.startswith("link") and f.on in EDGES)]
+            for f in (f for f in faults if f.kind == "edge_kill"):
+                self.assertFalse([t for t in trouble if t[0] <= f.at <= t[1]], f.line())
 
     def test_one_gateway_and_one_edge_are_always_whole(self):
         for seed in range(20):
