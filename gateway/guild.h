@@ -158,6 +158,7 @@ struct guild {
     bool catching_up;   /* reads events from the stream */
     bool fetching;      /* a read of the stream is in flight */
     uint64_t feed_head; /* highest event sequence heard of */
+    bool head_known;    /* the stream was asked for its last event since catching_up began */
 
     struct held *held, **held_end;
     size_t held_count, held_bytes;

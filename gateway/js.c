@@ -43,6 +43,17 @@ void js_get(struct bus *bus, const char *stream, uint64_t seq, const struct bus_
     bus_request(bus, &out, waiter);
 }
 
+void js_get_head(struct bus *bus, const char *stream, const char *subject,
+                 const struct bus_waiter *waiter)
+{
+    char api[SUBJECT_SIZE_JS], body[SUBJECT_SIZE_JS];
+
+    (void)snprintf(api, sizeof(api), "$JS.API.DIRECT.GET.%s", stream);
+    int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
+    const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
+    bus_request(bus, &out, waiter);
+}
+
 enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struct err *err)
 {
     const char *status = bus_header_get(in, "Status");

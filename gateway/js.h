@@ -23,6 +23,11 @@ struct js_message {
  * decide ownership by it. */
 void js_get_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
                  const struct bus_waiter *waiter);
+/* The subject's last message, for js_parse_next. May be served by a replica that is behind. Cheap
+ * however long the stream is, where js_get_next looks through each of its files (nats-server 2.9).
+ */
+void js_get_head(struct bus *bus, const char *stream, const char *subject,
+                 const struct bus_waiter *waiter);
 /* The message with this sequence, for js_parse_next. May be served by a replica that is behind. */
 void js_get(struct bus *bus, const char *stream, uint64_t seq, const struct bus_waiter *waiter);
 /* NOT_FOUND: none (yet). data points into the message. */
