@@ -64,8 +64,9 @@ manifests() {
 }
 
 step "build: dev" deploy/local/build.sh dev
-step "tests: dev" tests dev -LE flow
+step "tests: dev" tests dev -LE 'flow|failpoint'
 step "flows: dev" flows dev
+step "failpoints: dev" tests dev -L failpoint
 if [ $quick -eq 0 ]; then
     step "build: release" deploy/local/build.sh release
     step "smoke: SQLite" python3 tests/smoke/smoke.py --guilds 20 --events 4000
@@ -73,13 +74,15 @@ if [ $quick -eq 0 ]; then
     step "portal in a browser" python3 tests/browser/browser.py
     step "Kubernetes base" manifests
     step "build: address, undefined" deploy/local/build.sh asan
-    step "tests: address, undefined" tests asan -E '^static/' -LE flow
+    step "tests: address, undefined" tests asan -E '^static/' -LE 'flow|failpoint'
     step "flows: address, undefined" flows asan
     step "build: thread" deploy/local/build.sh tsan
     step "tests: thread" tests tsan -L unit
     step "build: clang" deploy/local/build.sh clang
     step "lint" tests/static/lint.sh
     step "up" python3 deploy/local/up.py --run-dir build/up --fresh --for 5
+    step "build: chaos" deploy/local/build.sh chaos
+    step "chaos" python3 tests/chaos/chaos.py --seed 1 --for 40
 fi
 for name in ${failures[@]+"${failures[@]}"}; do
     echo "failed: $name"

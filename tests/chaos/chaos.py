@@ -47,6 +47,7 @@ class Settings:
     events_per_s: int = 150
     interactions_per_s: int = 10
     moves_per_s: int = 4
+    big_guild: int = 6000  # messages
 
 
 def arguments():
@@ -55,7 +56,7 @@ def arguments():
     p.add_argument("--for", type=float, default=60, metavar="SECONDS", dest="seconds", help="of faults (60)")
     p.add_argument("--postgres", action="store_true", help="two coordinators on a PostgreSQL; else one on SQLite")
     p.add_argument("--nats-cluster", action="store_true", help="three NATS servers, every stream on all of them")
-    p.add_argument("--standbys", type=int, default=0, metavar="N", help="pods that follow each guild (0)")
+    p.add_argument("--standbys", type=int, default=1, metavar="N", help="pods that follow each guild (1)")
     p.add_argument("--guilds", type=int, default=60, metavar="N")
     p.add_argument("--only", default="", metavar="KIND,…", help="only these kinds of faults")
     p.add_argument("--print-schedule", action="store_true", help="print what would be done and end")
@@ -142,10 +143,10 @@ class Run:
         stage.wait_until_owned()
         self.guilds = sorted(stage.assignments())
         save_settings(stage)
-        say(f"{len(self.guilds)} guilds are owned; faults for {self.args.seconds:g} s")
         self.supervisor = Supervisor(stage, self.timeline, self.args.seed)
         self.injector = Injector(stage, self.supervisor, self.timeline)
         self.load = Load(stage, self.guilds, self.settings, self.args.seed)
+        self.load.fill()
         self.supervisor.start()
         self.load.start()
         self._faults()
@@ -159,6 +160,7 @@ class Run:
         return settled
 
     def _faults(self):
+        say(f"{len(self.guilds)} guilds are owned; faults for {self.args.seconds:g} s")
         begin = time.monotonic()
         for fault in planned(self.args):
             time.sleep(max(0, begin + fault.at - time.monotonic()))

@@ -202,14 +202,24 @@ class Load:
                         Visitor(stage, seed)]
         self.workers += [Reader(stage, guilds, self.ops, seed, n) for n in range(2)]
 
+    def fill(self):
+        """The first guild grows so large that its snapshots need chunks."""
+        mix = {kind: 0 for kind in ("update", "delete", "react", "unreact", "join", "typing")}
+        self._order({"events": self.settings.big_guild, "interactions": 0, "guilds": 1, "mix": mix})
+        while http_json("GET", self.stage.sim_admin + "/traffic")[1]["running"]:
+            time.sleep(0.1)
+
     def start(self):
         wanted = {"events": 10**9, "interactions": 10**9, "events_per_s": self.settings.events_per_s,
                   "interactions_per_s": self.settings.interactions_per_s, "interactions_in_flight": 64}
+        self._order(wanted)
+        for worker in self.workers:
+            worker.start()
+
+    def _order(self, wanted):
         status, told = http_json("POST", self.stage.sim_admin + "/traffic", wanted)
         if status != 200:
             raise OSError(f"the simulator refused the traffic: {status} {told}")
-        for worker in self.workers:
-            worker.start()
 
     def stop(self):
         http_json("POST", self.stage.sim_admin + "/traffic/stop")
