@@ -27,7 +27,6 @@ BACK_S = 3.0             # a guild's rows go 1.5 s after it was moved
 STOPPED_S = 2.0          # longer than the lease and what the coordinator adds to it
 BIG_GUILD = 8000         # messages: its snapshot needs chunks
 NEED_CHUNKS = ("snapshot_chunk", "target_1_restoring")
-SOURCE, TARGET = "gw-1", "gw-2"
 
 
 class Stage(Cluster):
@@ -53,16 +52,18 @@ class Play:
     def __init__(self, flow, cluster, name, action):
         self.flow, self.cluster, self.name, self.action = flow, cluster, name, action
         self.role = name.split("_")[0]
-        self.guilds = sorted(cluster.assignments())
+        owners = cluster.assignments()
+        self.guilds, counts = sorted(owners), [list(owners.values()).count(pod) for pod in cluster.pods]
+        self.source, self.target = cluster.pods if counts[0] >= counts[1] else reversed(cluster.pods)
         self.helpers = []  # stopped so that the failpoint is reached
         self.next_at, self.moved = 0, False
 
     # ---- who passes there ----
 
     def process_name(self):
-        """Moves go from SOURCE to TARGET; TARGET survives SOURCE."""
-        return {"source": SOURCE, "owner": SOURCE, "snapshot": SOURCE, "target": TARGET, "failover": TARGET,
-                "coordinator": "coordinator"}[self.role]
+        """Moves go from the source to the target; the target survives the source."""
+        return {"source": self.source, "owner": self.source, "snapshot": self.source, "target": self.target,
+                "failover": self.target, "coordinator": "coordinator"}[self.role]
 
     def arm(self, process, name, action):
         path = self.cluster.failpoint(process, name)
@@ -82,18 +83,18 @@ class Play:
                 self.move()
 
     def move(self):
-        """One guild from SOURCE to TARGET; when SOURCE has none left, some go back, and after a while come again: a
-        guild that returns at once is not forgotten by who had it."""
+        """One guild from source to target; when the source has none left, some go back, and after a while come again:
+        a guild that returns at once is not forgotten by who had it."""
         if time.monotonic() < self.next_at:
             return
         for guild, pod in self.cluster.assignments().items():
-            if pod == SOURCE:
-                self.reassign(guild, TARGET)
+            if pod == self.source:
+                self.reassign(guild, self.target)
                 self.moved = True
                 return
         self.next_at = time.monotonic() + BACK_S
         for guild in [] if self.moved else self.guilds[:3]:
-            self.reassign(guild, SOURCE)
+            self.reassign(guild, self.source)
         self.moved = False
 
     def reassign(self, guild, pod):
@@ -101,13 +102,13 @@ class Play:
                   {"Authorization": "Bearer " + self.cluster.secret("coordinator_token")}, timeout_s=1)
 
     def lose_source(self):
-        """TARGET is to take what SOURCE had."""
-        if self.cluster.processes[SOURCE].is_alive() and SOURCE in self.cluster.assignments().values():
-            self.flow.kill(self.cluster.processes[SOURCE])
+        """The target is to take what the source had."""
+        if self.cluster.processes[self.source].is_alive() and self.source in self.cluster.assignments().values():
+            self.flow.kill(self.cluster.processes[self.source])
 
     def prepare(self):
         if self.name.startswith("source_9_"):  # the target is silent: the source takes the guild back
-            self.helpers.append((TARGET, self.arm(TARGET, "target_6_seal_seen", "stop")))
+            self.helpers.append((self.target, self.arm(self.target, "target_6_seal_seen", "stop")))
         if self.name in NEED_CHUNKS:
             fill(self.cluster)
 
@@ -146,7 +147,7 @@ class Play:
         for name, armed in self.helpers:
             armed.unlink(missing_ok=True)
             self.cluster.processes[name].send(signal.SIGCONT)
-        for name in (SOURCE, TARGET, "coordinator"):
+        for name in (self.source, self.target, "coordinator"):
             process = self.cluster.processes[name]
             if not process.is_alive():
                 self.flow.restart(process)
@@ -190,7 +191,7 @@ class Play:
 
 
 def fill(cluster):
-    """The first guild becomes large, and is at home at SOURCE."""
+    """The first guild becomes large."""
     mix = {kind: 0 for kind in ("update", "delete", "react", "unreact", "join", "typing")}
     start_traffic(cluster, {"events": BIG_GUILD, "interactions": 0, "guilds": 1, "mix": mix})
     wait_for("the guild is filled", lambda: traffic_is_over(cluster), LIMIT_S)
