@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 
-from flow import (HERE, LIMIT_S, Bus, Cluster, Options, answers, expect, expect_exactly_once, http_json, run, say,
-                  start_traffic, traffic_is_over, wait_all_served, wait_for)
+from flow import (HERE, LIMIT_S, Bus, Cluster, Options, answers, expect, expect_exactly_once, guilds_of,
+                  http_json, run, say, start_traffic, traffic_is_over, wait_all_served, wait_for)
 
 sys.path.insert(1, str(HERE.parent / "chaos"))
 from check_log import check_chain, check_writers  # noqa: E402
@@ -53,8 +53,9 @@ class Play:
         self.flow, self.cluster, self.name, self.action = flow, cluster, name, action
         self.role = name.split("_")[0]
         owners = cluster.assignments()
-        self.guilds, counts = sorted(owners), [list(owners.values()).count(pod) for pod in cluster.pods]
-        self.source, self.target = cluster.pods if counts[0] >= counts[1] else reversed(cluster.pods)
+        self.guilds = sorted(owners)
+        self.source = owners[int(guilds_of(cluster)[0]["id"])]  # the guild that fill() makes large
+        self.target = next(pod for pod in cluster.pods if pod != self.source)
         self.helpers = []  # stopped so that the failpoint is reached
         self.next_at, self.moved = 0, False
 
