@@ -106,6 +106,12 @@ def mount_disks(stage):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "chaos", stage.data_dir(pod)], check=True)
 
 
+def unmount_disks(stage):
+    """What is worth keeping has been copied to dbs/."""
+    for pod in stage.pods:
+        subprocess.run(["umount", stage.data_dir(pod)], capture_output=True, check=False)
+
+
 def say_what_is_left_out(args, world):
     if not world.disks:
         say("LEFT OUT: full disks (needs root and a mount namespace)")
@@ -223,6 +229,8 @@ def end_all(stage):
         p = stage.processes.get(name)
         if p:
             p.stop(signal.SIGQUIT if name == "postgres" else signal.SIGKILL, 20)
+    if can_mount():
+        unmount_disks(stage)
 
 
 def main():

@@ -8,8 +8,6 @@
 import bisect
 import json
 
-from wire import value_of
-
 # What the bot says when it could not do what was asked. Such an answer shows no change; whether the effect came all the
 # same is open (at most once).
 REFUSALS = ("That did not work", "You may not do this here", "You are not allowed to do that here", "Error.",
@@ -42,14 +40,14 @@ class Index:
             self.claims[guild] = [r for r in records if r.kind == "claim"]
             for r in records:
                 if r.kind == "change" or (r.kind == "snapshot" and self.holes):
-                    for op in r.rows:
+                    for op in r.ops():
                         self._row(guild, r, op)
 
     def _row(self, guild, r, op):
         """A snapshot repeats what is known: only what stood in records that nobody has heard is new there."""
-        if op.get("remove"):
+        table, removed, values = op
+        if removed:
             return
-        table, values = op.get("table"), [value_of(v) for v in op.get("values", [])]
         if table == TABLE_ANSWERED:
             found = self.answered.setdefault(values[1], [])
             if r.kind == "change" or not found:

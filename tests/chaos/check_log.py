@@ -9,6 +9,7 @@ import bisect
 import hashlib
 
 from fold import Fold, Wrong, difference, digests, rows_of, tables_of
+from history import rows_of as rows_of_message
 from wire import Malformed, decode
 
 CLAIM_NEW = 1
@@ -138,7 +139,7 @@ def fold_log(history, verdict, guild, tables, wanted):
             if r.kind == "snapshot":
                 fold, whole = take_snapshot(history, verdict, guild, r, fold, whole, tables)
             elif whole:
-                for op in r.rows:
+                for op in r.ops():
                     fold.apply(op)
         except Wrong as e:
             verdict.add("I4", f"the record does not fit what came before: {e}", record=r)
@@ -156,7 +157,7 @@ def take_snapshot(history, verdict, guild, r, fold, whole, tables):
         verdict.count("snapshots_not_verified")
         return fold, whole
     fresh = Fold(tables)
-    for op in [*rows, *r.rows]:
+    for op in [*rows, *r.ops()]:
         fresh.apply(op)
     verdict.count("snapshots_verified" if whole else "snapshots_trusted")
     if whole and fresh.digest != fold.digest:
@@ -173,7 +174,7 @@ def chunk_rows(history, guild, r):
         bodies = heard[end - r.chunks:end]
         if hashlib.sha256(b"".join(bodies)).digest() == r.chunks_hash:
             try:
-                return [op for body in bodies for op in decode(body)[1].get("rows", [])]
+                return [op for body in bodies for op in rows_of_message(decode(body)[1])]
             except Malformed:
                 return None
     return None
@@ -202,7 +203,7 @@ def explain(history, tables, path, guild, idx):
     for r in history.records[guild]:
         if r.idx > idx:
             break
-        for op in r.rows if r.kind != "snapshot" else []:
+        for op in r.ops() if r.kind != "snapshot" else []:
             fold.apply(op)
     return difference(fold.rows, rows_of(path, tables, guild))
 

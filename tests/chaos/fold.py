@@ -11,8 +11,6 @@ import dataclasses
 import hashlib
 import sqlite3
 
-from wire import value_of
-
 POSITION = "guild_state"
 MODULUS = 1 << 128
 
@@ -37,16 +35,17 @@ class Fold:
         self.tables, self.rows, self.sum = tables, {}, 0
 
     def apply(self, op):
-        table = self.tables.get(op.get("table", ""))
+        """op: (table, is it removed, values: of the key, or of all columns)"""
+        name, removed, values = op
+        table = self.tables.get(name)
         if not table:
-            raise Wrong(f"no table {op.get('table')!r}")
-        values = tuple(value_of(v) for v in op.get("values", []))
-        if op.get("remove"):
-            self._remove(op["table"], values)
+            raise Wrong(f"no table {name!r}")
+        if removed:
+            self._remove(name, values)
         elif len(values) != len(table.columns):
-            raise Wrong(f"{op['table']}: {len(values)} values for {len(table.columns)} columns")
+            raise Wrong(f"{name}: {len(values)} values for {len(table.columns)} columns")
         else:
-            self._put(op["table"], tuple(values[at] for at in table.key), values)
+            self._put(name, tuple(values[at] for at in table.key), values)
 
     def _put(self, name, key, values):
         old = self.rows.get((name, key))

@@ -10,12 +10,13 @@ its link was down has none, and says nothing about what came first.
 import dataclasses
 import json
 import pathlib
+import sys
 
 from nats_link import parse_head
 from recorder import entries
 from stored import read_stored
 from timeline import read_timeline
-from wire import Malformed, decode
+from wire import Malformed, decode, value_of
 
 KINDS = ("claim", "change", "seal", "snapshot")
 
@@ -32,13 +33,18 @@ class Record:
     kind: str                 # of KINDS
     event_seq: int = 0
     applied: int = 0          # events applied with it
-    rows: list = dataclasses.field(default_factory=list)  # RowOps; of a snapshot those outside its chunks
+    rows: tuple = ()          # of a change: (table, is it removed, values)
+    body: bytes = b""         # of a snapshot, whose rows are many: ops() reads them
     reason: int = 0           # of a claim
     chunks: int = 0           # of a snapshot
     chunks_hash: bytes = b""
     order: int = None
     at: float = None          # wall clock s, when the recorder heard it; else when the stream stored it
     is_stored: bool = True    # in the stream at the end
+
+    def ops(self):
+        """Its rows; of a snapshot those outside its chunks."""
+        return rows_of(decode(self.body)[1]["snapshot"]) if self.body else self.rows
 
 
 @dataclasses.dataclass
@@ -101,6 +107,13 @@ def _lines(path):
         return [json.loads(line) for line in f if line.strip()]
 
 
+def rows_of(message):
+    """The rows of a Change or a Snapshot, as small as Python can have them."""
+    for op in message.get("rows", []):
+        values = tuple(value_of(v) for v in op.get("values", []))
+        yield sys.intern(op.get("table", "")), op.get("remove", False), values
+
+
 def to_record(body, seq):
     """None: it is none."""
     try:
@@ -111,9 +124,11 @@ def to_record(body, seq):
         return None
     what = next((k for k in KINDS if k in m), "")
     inner = m.get(what, {})
+    is_snapshot = what == "snapshot"
     return Record(guild=m.get("guild_id", 0), seq=seq, idx=m.get("idx", 0), epoch=m.get("epoch", 0),
                   pod=m.get("pod", ""), incarnation=m.get("incarnation", 0), kind=what, event_seq=m.get("event_seq", 0),
-                  applied=m.get("events_applied", 0), rows=inner.get("rows", []), reason=inner.get("reason", 0),
+                  applied=m.get("events_applied", 0), rows=() if is_snapshot else tuple(rows_of(inner)),
+                  body=body if is_snapshot else b"", reason=inner.get("reason", 0),
                   chunks=len(inner.get("chunks", [])), chunks_hash=inner.get("hash", b""))
 
 
@@ -130,7 +145,7 @@ def to_event(body, seq, guild):
 class Loader:
     def __init__(self, folder):
         self.folder, self.history = pathlib.Path(folder), History()
-        self.heard = {}  # (subject's first word, partition, seq): (order, at, body)
+        self.heard = {}  # (stream, seq): (the Record or Event, hash of its body)
 
     def load(self):
         h, folder = self.history, self.folder
@@ -145,9 +160,7 @@ class Loader:
         self._databases()
         self._bus()
         self._streams()
-        for found in (h.records, h.events):
-            for items in found.values():
-                items.sort(key=lambda item: item.seq)
+        self._gather()
         return h
 
     def _databases(self):
@@ -162,19 +175,28 @@ class Loader:
         for number, at, subject, head, body in entries(self.folder / "bus.bin"):
             words = subject.split(".")
             if words[0] in ("tail", "feed"):
-                seq = int(parse_head(head)["Nats-Sequence"])
-                known = self.heard.get((words[0], words[1], seq))
-                if not known or known[0] is None:
-                    self.heard[words[0], words[1], seq] = (number, at, subject, body)
+                stream = "EVENTS" if words[0] == "feed" else f"LOG_{words[1]}"
+                self._hear(stream, int(parse_head(head)["Nats-Sequence"]), subject, body, number, at)
             elif words[0] == "=log":
                 told = json.loads(head)
-                self.heard.setdefault(("tail", words[1], told["seq"]), (None, told["at_ms"] / 1000, subject, body))
+                self._hear(f"LOG_{words[1]}", told["seq"], subject, body, None, told["at_ms"] / 1000)
             elif words[0] == "_INBOX":
                 self._answer(number, at, body)
             elif words[0] == "snapshot":
                 self.history.chunks.setdefault(int(words[2]), []).append((number, body))
             elif words[0] == "$KV":
                 self._session(number, at, words[-1], body)
+
+    def _hear(self, stream, seq, subject, body, order, at, is_stored=False):
+        known = self.heard.get((stream, seq))
+        if known and (known[0].order is not None or order is None):
+            return
+        item = to_event(body, seq, int(subject.rsplit(".", 1)[1])) if stream == "EVENTS" else to_record(body, seq)
+        if item:
+            item.order, item.at = order, at
+            if stream != "EVENTS":
+                item.is_stored = is_stored
+            self.heard[stream, seq] = item, hash(body)
 
     def _answer(self, number, at, body):
         try:
@@ -193,44 +215,29 @@ class Loader:
     # ---- together with the streams ----
 
     def _streams(self):
-        for path in sorted(self.folder.glob("LOG_*.stored")):
-            self._log(path.stem.split("_")[1], {m.seq: m for m in read_stored(path)})
-        stored = {m.seq: m for m in read_stored(self.folder / "EVENTS.stored")}
-        for (word, _, seq), (order, at, subject, body) in self.heard.items():
-            if word == "feed":
-                self._add_event(subject, seq, body, order, at)
-                if seq in stored and stored[seq].body != body:
-                    self.history.rewritten.append(("EVENTS", seq))
-                stored.pop(seq, None)
-        for m in stored.values():
-            self._add_event(m.subject, m.seq, m.body, None, m.at_ms / 1000)
+        for path in sorted(self.folder.glob("*.stored")):
+            stream = path.stem
+            for m in read_stored(path) if stream == "EVENTS" or stream.startswith("LOG_") else ():
+                known = self.heard.get((stream, m.seq))
+                if not known:
+                    self._hear(stream, m.seq, m.subject, m.body, None, m.at_ms / 1000, True)
+                    continue
+                if known[1] != hash(m.body):
+                    self.history.rewritten.append((stream, m.seq))
+                if stream != "EVENTS":
+                    known[0].is_stored = True
 
-    def _add_event(self, subject, seq, body, order, at):
-        guild = int(subject.rsplit(".", 1)[1])
-        e = to_event(body, seq, guild)
-        if e:
-            e.order, e.at = order, at
-            self.history.events.setdefault(guild, []).append(e)
-
-    def _log(self, part, stored):
-        seen = set(stored)
-        for (word, partition, seq), (order, at, _, body) in self.heard.items():
-            if word != "tail" or partition != part:
-                continue
-            seen.add(seq)
-            self._add_record(seq, body, order, at, seq in stored)
-            if seq in stored and stored.pop(seq).body != body:
-                self.history.rewritten.append((f"LOG_{part}", seq))
-        for m in stored.values():
-            self._add_record(m.seq, m.body, None, m.at_ms / 1000, True)
-        if seen:
-            self.history.holes[int(part)] = set(range(1, max(seen) + 1)) - seen
-
-    def _add_record(self, seq, body, order, at, is_stored):
-        r = to_record(body, seq)
-        if r:
-            r.order, r.at, r.is_stored = order, at, is_stored
-            self.history.records.setdefault(r.guild, []).append(r)
+    def _gather(self):
+        seen = {}
+        for (stream, seq), (item, _) in sorted(self.heard.items()):
+            if stream == "EVENTS":
+                self.history.events.setdefault(item.guild, []).append(item)
+            else:
+                self.history.records.setdefault(item.guild, []).append(item)
+                seen.setdefault(stream, set()).add(seq)
+        self.heard.clear()
+        for stream, seqs in seen.items():
+            self.history.holes[int(stream.split("_")[1])] = set(range(1, max(seqs) + 1)) - seqs
 
 
 def load(folder):

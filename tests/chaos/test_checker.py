@@ -30,16 +30,12 @@ REPLY = b'{"type":4,"data":{"content":"Reported."}}'
 CALL = b'{"content":"a report"}'
 
 
-def value(v):
-    return {"integer": v} if isinstance(v, int) else {"text": v} if isinstance(v, str) else {"blob": v}
-
-
 def put(table, *values):
-    return {"table": table, "values": [value(v) for v in values]}
+    return table, False, values
 
 
 def remove(table, *values):
-    return {**put(table, *values), "remove": True}
+    return table, True, values
 
 
 ANSWERED = put("answered", GUILD, f"i:{INTERACTION}", REPLY, 1000)
