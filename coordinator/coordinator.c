@@ -19,6 +19,7 @@ enum {
     MAILBOX_CAPACITY = 16384,
     RETRY_MS = 1000,
     FORGET_EACH_MS = 3600 * 1000,
+    SIGN_EACH_MS = 1000, /* a sign of life for the store */
     PRUNE_EACH_MS = 60 * 1000,
     PRUNE_MORE_MS = 1000,
     PRUNE_ROWS = 1000,
@@ -277,6 +278,10 @@ static enum status tidy(struct coordinator *c, struct err *err)
 {
     int64_t now_ms = clock_now_ms();
 
+    if (now_ms >= c->next_sign_ms) {
+        c->next_sign_ms = now_ms + SIGN_EACH_MS;
+        TRY(store_still_leads(c->store, err));
+    }
     if (c->config->history_days && now_ms >= c->next_prune_ms)
         TRY(prune(c, now_ms, err));
     if (now_ms < c->next_forget_ms)

@@ -1,15 +1,18 @@
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/sign.h"
 #include "base/xmem.h"
 #include "coordinator/api_forward.h"
 #include "coordinator/state.h"
 #include "messages/codec.h"
 #include "messages/subjects.h"
 
-enum { WHO_TIMEOUT_MS = 500 };
+enum { WHO_TIMEOUT_MS = 500, WHO_TRIES = 3 };
 
 /* The request endpoints: verb of coordinator.<verb>, the body it takes, what handles it. A store
  * failure returned by the handler ends the leadership; what is wrong with the request is answered
@@ -178,7 +181,8 @@ static void on_message(void *ctx, uint64_t tag, const struct bus_in *in)
 }
 
 /* The store lets one of its coordinators lead. Who answers here all the same has another store, and
- * two that place the same pods' guilds would undo each other's work. */
+ * two that place the same pods' guilds would undo each other's work. Who is subscribed and says
+ * nothing, though it is asked again, is the leader before: it hangs. */
 enum status requests_nobody_answers(struct coordinator *c, struct err *err)
 {
     static const unsigned char ok_envelope[] = { 0xaa, 0x01,
@@ -187,13 +191,16 @@ enum status requests_nobody_answers(struct coordinator *c, struct err *err)
     const struct bus_out out = { .subject = subject.text,
                                  .data = ok_envelope,
                                  .size = sizeof(ok_envelope) };
-    struct err quiet = { 0 };
-    char *data = NULL;
-    size_t size;
+    enum status status = STATUS_TIMEOUT;
 
-    enum status status = bus_request_wait(c->bus, &out, WHO_TIMEOUT_MS, &data, &size, &quiet);
-    free(data);
-    if (status == STATUS_UNAVAILABLE)
+    for (int i = 0; i < WHO_TRIES && status == STATUS_TIMEOUT; i++) {
+        struct err quiet = { 0 };
+        char *data = NULL;
+        size_t size;
+        status = bus_request_wait(c->bus, &out, WHO_TIMEOUT_MS, &data, &size, &quiet);
+        free(data);
+    }
+    if (status != STATUS_OK)
         return STATUS_OK;
     return err_set(
         err, STATUS_CONFLICT,
@@ -201,14 +208,18 @@ enum status requests_nobody_answers(struct coordinator *c, struct err *err)
         "both the same DATABASE_URL");
 }
 
+/* A queue group of this process alone: a leader that hangs stays subscribed until NATS gives it up,
+ * and in one group with its successor it would swallow every other heartbeat. What it gets in its
+ * own it cannot store when it wakes. */
 enum status requests_subscribe(struct coordinator *c, struct err *err)
 {
+    char queue[64];
+
+    (void)snprintf(queue, sizeof(queue), "coordinator-%016" PRIx64, sign_random_u64());
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
         const struct subject subject =
             endpoints[i].verb ? subject_coordinator(endpoints[i].verb) : subject_heartbeat("*");
-        const struct bus_subscription what = {
-            subject.text, "coordinator", c->box, on_message, c, i
-        };
+        const struct bus_subscription what = { subject.text, queue, c->box, on_message, c, i };
         TRY(bus_subscribe(c->bus, &what, &c->subs[i], err));
     }
     return bus_flush(c->bus, 2000, err);

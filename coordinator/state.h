@@ -92,7 +92,7 @@ struct coordinator {
     size_t evened, standby_in_flight;
     size_t starting; /* moves that the plan takes out of waiting */
     struct balance_watch watch;
-    int64_t leads_since_ms, next_rebalance_ms, mixed_since_ms, next_prune_ms;
+    int64_t leads_since_ms, next_rebalance_ms, mixed_since_ms, next_prune_ms, next_sign_ms;
     char rebalance_frozen[256];
     int64_t next_warning_ms;
     struct beat *beats;
@@ -112,7 +112,7 @@ int64_t db_now_ms(const struct coordinator *c);
 
 /* ---- requests.c ---- */
 
-/* CONFLICT: a coordinator of another store leads on this NATS. Blocks up to half a second. */
+/* CONFLICT: a coordinator of another store leads on this NATS. Blocks up to one and a half seconds. */
 enum status requests_nobody_answers(struct coordinator *c, struct err *err) MUST_CHECK;
 enum status requests_subscribe(struct coordinator *c, struct err *err) MUST_CHECK;
 void requests_unsubscribe(struct coordinator *c);

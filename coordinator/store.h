@@ -37,7 +37,7 @@ enum status store_lead(struct store *store, bool *ret_leads, struct err *err) MU
 /* Lets another process lead. */
 void store_resign(struct store *store);
 /* CONFLICT: another process leads by now, whatever this one remembers. Before an answer that was
- * taken from memory. */
+ * taken from memory, and every second: a leader that says nothing for a few is replaced. */
 enum status store_still_leads(struct store *store, struct err *err) MUST_CHECK;
 /* Only the lock goes, as when a connection breaks: this process still believes that it leads. */
 void store_unlock_for_test(struct store *store);

@@ -74,6 +74,20 @@ static enum status backend_script(struct sql_backend *b, const char *sql, struct
     return pg_exec(of(b)->pg, sql, &(struct pg_params){ 0 }, NULL, err);
 }
 
+/* A leader that hangs, or whose machine is gone, must not keep the lock for as long as TCP believes
+ * in it: its session ends when it says nothing for so long. It says something every second. */
+static enum status guard_session(struct pg_backend *p, struct err *err)
+{
+    static const char sql[] =
+        "SELECT set_config(v.name, v.value, false) FROM (VALUES ('idle_session_timeout', '6000'),"
+        " ('idle_in_transaction_session_timeout', '4000'), ('tcp_keepalives_idle', '3'),"
+        " ('tcp_keepalives_interval', '1'), ('tcp_keepalives_count', '3'),"
+        " ('tcp_user_timeout', '6000')) AS v(name, value)"
+        " JOIN pg_settings s ON s.name = v.name"; /* older servers lack some */
+
+    return pg_exec(p->pg, sql, &(struct pg_params){ 0 }, NULL, err);
+}
+
 static enum status backend_lock(struct sql_backend *b, bool *ret_got, struct err *err)
 {
     struct pg_backend *p = of(b);
@@ -86,7 +100,7 @@ static enum status backend_lock(struct sql_backend *b, bool *ret_got, struct err
                 &(struct pg_params){ 0 }, &result, err));
     *ret_got = pg_int(result, 0, 0) == 1;
     p->locked_in = *ret_got ? pg_generation(p->pg) : 0;
-    return STATUS_OK;
+    return *ret_got ? guard_session(p, err) : STATUS_OK;
 }
 
 static void backend_unlock(struct sql_backend *b)

@@ -169,6 +169,32 @@ static void test_the_other_goes_on_when_the_leader_dies(void **state)
     assert_int_equal(w->pods[0].refused_beats, 0);
 }
 
+/* As a machine that hangs: its session is open, and nothing comes. */
+static void test_a_leader_that_hangs_is_replaced(void **state)
+{
+    struct cluster *w = *state;
+
+    start_two(w);
+    kill(w->pids[0], SIGSTOP);
+    cluster_until(w, leads(w, 1));
+    int hung = w->ports[0];
+    w->ports[0] = w->ports[1];
+    pod_see(&w->pods[0], 1000, 5);
+    cluster_until(w, cluster_status(w, "guilds_owned") == 25);
+    /* It swallows nothing that the pods send: leases are renewed, over and over. */
+    int64_t end_ms = clock_now_ms() + (int64_t)4 * LEASE_MS;
+    cluster_until(w, clock_now_ms() > end_ms);
+    assert_int_equal(w->pods[0].refused_beats + w->pods[1].refused_beats, 0);
+    assert_true(cluster_pod_is(w, "gw-1", "active") && cluster_pod_is(w, "gw-2", "active"));
+    kill(w->pids[0], SIGCONT);
+    w->ports[0] = hung;
+    /* It finds out by itself, and answers what it is asked again. */
+    cluster_until(w, cluster_logged(w, 0, "event=leadership_lost"));
+    cluster_until(w, is_ready_to_read(w, 0) && !leads(w, 0));
+    assert_true(leads(w, 1));
+    assert_int_equal(cluster_status(w, "guilds_owned"), 25);
+}
+
 static void test_a_leader_that_stops_hands_over(void **state)
 {
     struct cluster *w = *state;
@@ -234,6 +260,7 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_other_goes_on_when_the_leader_dies, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_a_leader_that_hangs_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_leader_that_stops_hands_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_database_connections_heal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_tables_read_well_in_psql, setup, teardown),

@@ -285,6 +285,8 @@ TEST_ON_BOTH(test_one_process_leads_until_it_resigns)
     OK(store_lead(second, &leads, NULL));
     assert_false(leads);
     assert_int_equal(commit_guild(second, &row), STATUS_CONFLICT); /* it does not lead */
+    assert_int_equal(store_still_leads(second, NULL), STATUS_CONFLICT);
+    OK(store_still_leads(w->store, NULL));
     OK(commit_guild(w->store, &row));
 
     store_resign(w->store);
