@@ -123,8 +123,10 @@ static void registered(struct coordinator *c, const struct pod_row *row)
     struct mirror_pod *pod = mirror_put_pod(c->mirror, &now);
     pod->gone_ms = 0;
     pod->registered_ms = clock_now_ms();
-    if (!is_again)
+    if (!is_again) {
         pod->load = (struct ewma){ 0 };
+        pod->says_draining = false;
+    }
     standbys_forgotten(c, pod);
     c->db_ahead_ms = row->heard_ms - clock_now_ms();
     c->shards_changed = true;
