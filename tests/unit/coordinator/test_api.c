@@ -249,8 +249,11 @@ static void test_pods_that_are_no_pods_are_refused(void **state)
     cluster_lead(w, 0);
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
         const struct subject subject = subject_coordinator(bodies[i][0]);
-        const struct bus_out out = { subject.text,         NULL,     bodies[i][1],
-                                     strlen(bodies[i][1]), &as_json, 1 };
+        const struct bus_out out = { .subject = subject.text,
+                                     .data = bodies[i][1],
+                                     .size = strlen(bodies[i][1]),
+                                     .headers = &as_json,
+                                     .header_count = 1 };
         CLEANUP(xfree) char *reply = NULL;
         size_t size;
         OK(bus_request_wait(w->wire.bus, &out, 10000, &reply, &size, NULL));
@@ -280,9 +283,11 @@ static void test_a_change_over_the_bus_needs_a_proof(void **state)
 
     cluster_lead(w, 0);
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
-        const struct bus_out out = {
-            subject.text, NULL, bodies[i], strlen(bodies[i]), &as_json, 1
-        };
+        const struct bus_out out = { .subject = subject.text,
+                                     .data = bodies[i],
+                                     .size = strlen(bodies[i]),
+                                     .headers = &as_json,
+                                     .header_count = 1 };
         CLEANUP(xfree) char *reply = NULL;
         size_t size;
         OK(bus_request_wait(w->wire.bus, &out, 10000, &reply, &size, NULL));
@@ -306,13 +311,21 @@ static void test_json_by_hand(void **state)
     cluster_lead(w, 0);
     pods_start(w, 1);
     OK(bus_request_wait(w->wire.bus,
-                        &(struct bus_out){ subject.text, NULL, seen, strlen(seen), &as_json, 1 },
+                        &(struct bus_out){ .subject = subject.text,
+                                           .data = seen,
+                                           .size = strlen(seen),
+                                           .headers = &as_json,
+                                           .header_count = 1 },
                         10000, &reply, &size, NULL));
     assert_string_equal(reply, "{\"ok\":{}}");
     free(TAKE(reply));
     cluster_until(w, cluster_status(w, "guilds_owned") == 3);
     OK(bus_request_wait(w->wire.bus,
-                        &(struct bus_out){ subject.text, NULL, bad, strlen(bad), &as_json, 1 },
+                        &(struct bus_out){ .subject = subject.text,
+                                           .data = bad,
+                                           .size = strlen(bad),
+                                           .headers = &as_json,
+                                           .header_count = 1 },
                         10000, &reply, &size, NULL));
     assert_non_null(strstr(reply, "\"error\""));
     free(reply);

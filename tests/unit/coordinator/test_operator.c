@@ -355,7 +355,11 @@ static void test_guilds_that_are_named_twice_count_once(void **state)
     cluster_lead(w, 0);
     pods_start(w, 2);
     OK(bus_request_wait(w->wire.bus,
-                        &(struct bus_out){ subject.text, NULL, seen, strlen(seen), &as_json, 1 },
+                        &(struct bus_out){ .subject = subject.text,
+                                           .data = seen,
+                                           .size = strlen(seen),
+                                           .headers = &as_json,
+                                           .header_count = 1 },
                         10000, &reply, &size, NULL));
     cluster_until(w, cluster_status(w, "guilds_owned") == 2);
     assert_true(cluster_logged(w, 0, "event=guilds_seen pod=gw-1 new=2 of=5"));
