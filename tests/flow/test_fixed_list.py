@@ -11,7 +11,7 @@ POD = "gw-1"
 class FixedCluster(Cluster):
     """All but a coordinator; the guilds are those of the simulator, less the last one."""
 
-    def _start_coordinator(self):
+    def _start_coordinator(self, name):
         self.ports["coordinator"] = free_port()  # nobody listens there
 
     def start_gateway(self, pod):
