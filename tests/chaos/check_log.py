@@ -200,11 +200,12 @@ def compare(history, verdict, tables, folds, database, guild, h):
 
 def explain(history, tables, path, guild, idx):
     fold = Fold(tables)
-    for r in history.records[guild]:
-        if r.idx > idx:
-            break
-        for op in r.ops() if r.kind != "snapshot" else []:
-            fold.apply(op)
+    try:
+        for r in history.records[guild]:
+            for op in r.ops() if r.kind != "snapshot" and r.idx <= idx else []:
+                fold.apply(op)
+    except Wrong as e:
+        return f"and the log does not fit itself: {e}"
     return difference(fold.rows, rows_of(path, tables, guild))
 
 

@@ -336,6 +336,13 @@ class Bad(unittest.TestCase):
         self.log[-1].rows = [ANSWERED, NAMED, CAUSE, REACTED]
         self.assertEqual(self.found(), {})
 
+    def test_a_log_that_does_not_fit_itself_is_told_with_the_rows_that_differ(self):
+        self.snapshot([ANSWERED, NAMED, CAUSE, REACTED])
+        self.log[6].rows = (remove("outbox", GUILD, 7),)
+        self.database("gw-2", "final", 8, BEFORE)
+        self.expect("I4", "is removed and was not there")
+        self.expect("I4", "and the log does not fit itself")
+
     def test_a_snapshot_replaces_what_was_stored_before(self):
         for r in self.log[:5]:
             r.is_stored = False
