@@ -11,21 +11,25 @@
 
 #include <nats/nats.h>
 
+#include "base/bus_options.h"
+#include "base/bus_url.h"
 #include "base/clock.h"
 #include "base/idmap.h"
 #include "base/log.h"
+#include "base/turns.h"
 #include "base/xmem.h"
 
 enum {
     WHEEL_SLOTS = 512,
     SLOT_MS = 10,
-    RETRY_MS = 1000,         /* between first connection attempts */
-    RECONNECT_WAIT_MS = 100, /* afterwards */
-    MAX_SERVERS = 64,        /* of a list; a cluster tells its others by itself */
-    PATIENCE_MS = 15000,     /* notices a half-open connection in seconds instead of minutes */
+    RETRY_MS = 1000, /* between first connection attempts */
+    TURNS_AT_ONCE = 64,
 };
 
 struct pending {
+    struct turn turn;
+    bool takes_turns;
+    struct bus_out held; /* while it waits for its turn: a copy of what is sent */
     uint64_t token;
     int64_t deadline_ms;
     struct pending *prev, *next; /* in its wheel slot */
@@ -48,13 +52,14 @@ struct bus {
     uint64_t last_token;
     struct idmap *requests;
     struct pending *wheel[WHEEL_SLOTS];
+    struct turns turns;
     int64_t ticked_ms;
     int ended; /* of libnats' two last callbacks: connection closed, inbox complete */
     pthread_cond_t end;
 };
 
-static _Atomic uint64_t
-    dropped; /* of all connections: libnats' threads may outlive theirs by a moment */
+/* Of all connections: libnats' threads may outlive theirs by a moment. */
+static _Atomic uint64_t dropped;
 
 /* References: the caller's handle, libnats' closure until it says complete, each letter under way.
  */
@@ -77,25 +82,6 @@ struct reply_letter {
     enum status status;
     natsMsg *msg;
 };
-
-/* A list of URLs for the log: without names and passwords. */
-static const char *shown_urls(const char *urls, char *buf, size_t size)
-{
-    size_t used = 0;
-
-    buf[0] = '\0';
-    while (*urls && used < size) {
-        size_t length = strcspn(urls, ",");
-        const char *end = urls + length, *scheme = memmem(urls, length, "://", 3);
-        const char *host = scheme ? scheme + 3 : urls;
-        const char *at = memrchr(host, '@', (size_t)(end - host));
-        int n = snprintf(buf + used, size - used, "%.*s%.*s%s", (int)(host - urls), urls,
-                         (int)(end - (at ? at + 1 : host)), at ? at + 1 : host, *end ? "," : "");
-        used += n > 0 ? (size_t)n : 0;
-        urls = *end ? end + 1 : end;
-    }
-    return buf;
-}
 
 static enum status nats_failed(natsStatus s, const char *doing, struct err *err)
 {
@@ -251,9 +237,16 @@ static void wheel_remove(struct bus *bus, struct pending *p)
         p->next->prev = p->prev;
 }
 
+static void held_free(const struct bus_out *out)
+{
+    free(mutable_text(out->subject));
+    free(mutable_text(out->data));
+}
+
 static void reply_free(struct reply_letter *r)
 {
     natsMsg_Destroy(r->msg);
+    held_free(&r->pending->held);
     free(r->pending);
     free(r);
 }
@@ -278,9 +271,15 @@ static void reply_discard(struct letter *l)
 }
 
 /* Takes p, which is in no table any more, and msg. */
-static void finish(struct pending *p, enum status status, natsMsg *msg)
+static void finish(struct bus *bus, struct pending *p, enum status status, natsMsg *msg)
 {
     struct reply_letter *r = xcalloc(1, sizeof(*r));
+
+    if (p->takes_turns) {
+        pthread_mutex_lock(&bus->mu);
+        turns_leave(&bus->turns);
+        pthread_mutex_unlock(&bus->mu);
+    }
 
     r->letter = (struct letter){ .read = reply_read, .discard = reply_discard };
     r->pending = p;
@@ -300,6 +299,8 @@ static struct pending *take_pending(struct bus *bus, uint64_t token)
     return p;
 }
 
+static void start_next(struct bus *bus);
+
 /* THREAD: libnats' delivery. */
 static void on_nats_reply(natsConnection *nc UNUSED, natsSubscription *nats UNUSED, natsMsg *msg,
                           void *closure)
@@ -312,10 +313,11 @@ static void on_nats_reply(natsConnection *nc UNUSED, natsSubscription *nats UNUS
         natsMsg_Destroy(msg); /* came after its time-out */
     else if (natsMsg_IsNoResponders(msg)) {
         natsMsg_Destroy(msg);
-        finish(p, STATUS_UNAVAILABLE, NULL);
+        finish(bus, p, STATUS_UNAVAILABLE, NULL);
     } else {
-        finish(p, STATUS_OK, msg);
+        finish(bus, p, STATUS_OK, msg);
     }
+    start_next(bus);
 }
 
 static void expire_slot(struct bus *bus, int64_t slot_ms, int64_t now_ms)
@@ -335,7 +337,7 @@ static void expire_slot(struct bus *bus, int64_t slot_ms, int64_t now_ms)
     pthread_mutex_unlock(&bus->mu);
     for (struct pending *p = expired, *next; p; p = next) {
         next = p->next;
-        finish(p, STATUS_TIMEOUT, NULL);
+        finish(bus, p, STATUS_TIMEOUT, NULL);
     }
 }
 
@@ -352,6 +354,7 @@ static void *tick(void *arg)
         for (; from <= now_ms; from += SLOT_MS)
             expire_slot(bus, from, now_ms);
         bus->ticked_ms = now_ms - SLOT_MS; /* the slot of now may still be filled */
+        start_next(bus);
         usleep(SLOT_MS * 1000);
     }
     return NULL;
@@ -405,14 +408,12 @@ enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *da
     return bus_publish(bus, &out, err);
 }
 
-void bus_request(struct bus *bus, const struct bus_out *out, const struct bus_waiter *waiter)
+static void start(struct bus *bus, struct pending *p, const struct bus_out *out)
 {
-    struct pending *p = xcalloc(1, sizeof(*p));
     char reply[160];
 
-    p->waiter = *waiter;
-    p->deadline_ms = clock_now_ms() + waiter->timeout_ms;
     pthread_mutex_lock(&bus->mu);
+    p->deadline_ms = clock_now_ms() + p->waiter.timeout_ms;
     p->token = ++bus->last_token;
     uint64_t token = p->token;
     idmap_put(bus->requests, token, p);
@@ -425,7 +426,57 @@ void bus_request(struct bus *bus, const struct bus_out *out, const struct bus_wa
         return;
     p = take_pending(bus, token);
     if (p)
-        finish(p, s == NATS_MAX_PAYLOAD ? STATUS_INVALID : STATUS_UNAVAILABLE, NULL);
+        finish(bus, p, s == NATS_MAX_PAYLOAD ? STATUS_INVALID : STATUS_UNAVAILABLE, NULL);
+}
+
+static void start_next(struct bus *bus)
+{
+    for (;;) {
+        pthread_mutex_lock(&bus->mu);
+        struct turn *turn =
+            atomic_load(&bus->away) || atomic_load(&bus->closing) ? NULL : turns_next(&bus->turns);
+        pthread_mutex_unlock(&bus->mu);
+        if (!turn)
+            return;
+        struct pending *p = CONTAINER_OF(turn, struct pending, turn);
+        const struct bus_out out = p->held; /* p may be gone before the send returns */
+        p->held = (struct bus_out){ .subject = NULL };
+        start(bus, p, &out);
+        held_free(&out);
+    }
+}
+
+static struct pending *pending_new(const struct bus_waiter *waiter)
+{
+    struct pending *p = xcalloc(1, sizeof(*p));
+
+    p->waiter = *waiter;
+    return p;
+}
+
+void bus_request(struct bus *bus, const struct bus_out *out, const struct bus_waiter *waiter)
+{
+    start(bus, pending_new(waiter), out);
+}
+
+void bus_request_in_turn(struct bus *bus, const struct bus_out *out,
+                         const struct bus_waiter *waiter)
+{
+    struct pending *p = pending_new(waiter);
+
+    must(!out->header_count);
+    p->takes_turns = true;
+    pthread_mutex_lock(&bus->mu);
+    bool now = !atomic_load(&bus->away) && turns_enter(&bus->turns);
+    if (!now) {
+        p->held = (struct bus_out){ .subject = xstrdup(out->subject),
+                                    .data = xmemdup(out->data, out->size),
+                                    .size = out->size };
+        turns_wait(&bus->turns, &p->turn);
+    }
+    pthread_mutex_unlock(&bus->mu);
+    if (now)
+        start(bus, p, out);
 }
 
 enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
@@ -464,7 +515,7 @@ static void on_nats_disconnected(natsConnection *nc UNUSED, void *closure)
 
     atomic_store(&bus->away, true);
     if (!atomic_load(&bus->closing))
-        log_warn("nats_disconnected", "next=reconnecting wait_ms=%d", RECONNECT_WAIT_MS);
+        log_warn("nats_disconnected", "next=reconnecting wait_ms=%d", BUS_RECONNECT_WAIT_MS);
 }
 
 /* THREAD: libnats'. Its last word on this object. */
@@ -493,7 +544,7 @@ static void on_nats_reconnected(natsConnection *nc, void *closure)
 
     atomic_store(&bus->away, false);
     (void)natsConnection_GetConnectedUrl(nc, url, sizeof(url));
-    log_info("nats_reconnected", "url=%s", shown_urls(url, shown, sizeof(shown)));
+    log_info("nats_reconnected", "url=%s", bus_url_show(url, shown, sizeof(shown)));
 }
 
 static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
@@ -504,46 +555,13 @@ static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSE
     log_warn("nats_error", "text=\"%s\"", natsStatus_GetText(s));
 }
 
-/* libnats takes a list only as an array; it tries them in random order, so clients spread. */
-static natsStatus set_servers(natsOptions *o, const char *urls)
+/* NATS_OK is 0, and they fail only for want of an argument. */
+static bool set_callbacks(natsOptions *o, struct bus *bus)
 {
-    const char *list[MAX_SERVERS];
-    char *copy = xstrdup(urls), *rest = copy;
-    int count = 0;
-
-    for (char *one; count < MAX_SERVERS && (one = strtok_r(rest, ",", &rest));)
-        list[count++] = one;
-    natsStatus s = count ? natsOptions_SetServers(o, list, count) : NATS_INVALID_ARG;
-    free(copy);
-    return s;
-}
-
-static natsStatus set_options(natsOptions *o, const struct bus_config *config, struct bus *bus)
-{
-    natsStatus s = set_servers(o, config->url);
-    int patience_ms = config->patience_ms ? config->patience_ms : PATIENCE_MS;
-
-#define SET(call)                                                                                  \
-    if (s == NATS_OK)                                                                              \
-    s = (call)
-    SET(natsOptions_SetName(o, config->name));
-    SET(natsOptions_SetMaxReconnect(o, -1));
-    SET(natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MS));
-    SET(natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MS, RECONNECT_WAIT_MS));
-    SET(natsOptions_SetPingInterval(o, patience_ms / 3)); /* two may be unanswered */
-    SET(natsOptions_SetWriteDeadline(o, patience_ms / 3));
-    SET(natsOptions_UseGlobalMessageDelivery(o, true));
-    SET(natsOptions_SetSendAsap(o, true));
-    SET(natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus));
-    SET(natsOptions_SetClosedCB(o, on_nats_closed, bus));
-    SET(natsOptions_SetReconnectedCB(o, on_nats_reconnected, bus));
-    SET(natsOptions_SetErrorHandler(o, on_nats_error, bus));
-    if (config->inbox_prefix)
-        SET(natsOptions_SetCustomInboxPrefix(o, config->inbox_prefix));
-    if (config->creds_file)
-        SET(natsOptions_SetUserCredentialsFromFiles(o, config->creds_file, NULL));
-#undef SET
-    return s;
+    return !natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus) &&
+           !natsOptions_SetClosedCB(o, on_nats_closed, bus) &&
+           !natsOptions_SetReconnectedCB(o, on_nats_reconnected, bus) &&
+           !natsOptions_SetErrorHandler(o, on_nats_error, bus);
 }
 
 static enum status connect_first(struct bus *bus, natsOptions *o, const struct bus_config *config,
@@ -551,7 +569,7 @@ static enum status connect_first(struct bus *bus, natsOptions *o, const struct b
 {
     char shown[512];
 
-    (void)shown_urls(config->url, shown, sizeof(shown));
+    (void)bus_url_show(config->url, shown, sizeof(shown));
     for (;;) {
         natsStatus s = natsConnection_Connect(&bus->nc, o);
         if (s == NATS_OK)
@@ -595,10 +613,13 @@ enum status bus_open(const struct bus_config *config, struct bus **ret_bus, stru
     pthread_mutex_init(&bus->mu, NULL);
     pthread_cond_init(&bus->end, NULL);
     bus->requests = idmap_new();
+    turns_init(&bus->turns, TURNS_AT_ONCE);
     bus->ticked_ms = clock_now_ms();
     natsStatus s = natsOptions_Create(&o);
     if (s == NATS_OK)
-        s = set_options(o, config, bus);
+        s = bus_options_set(o, config);
+    if (s == NATS_OK && !set_callbacks(o, bus))
+        s = NATS_INVALID_ARG;
     enum status status =
         s == NATS_OK ? connect_first(bus, o, config, err) : nats_failed(s, config->url, err);
     natsOptions_Destroy(o);
@@ -640,9 +661,14 @@ void bus_close(struct bus *bus)
     natsSubscription_Destroy(bus->inbox_sub);
     natsConnection_Destroy(bus->nc);
     idmap_each(bus->requests, collect, &left);
+    for (struct turn *turn; (turn = turns_give_up(&bus->turns));) {
+        struct pending *p = CONTAINER_OF(turn, struct pending, turn);
+        p->takes_turns = false;
+        collect(&left, 0, p);
+    }
     for (struct pending *next; left; left = next) {
         next = left->next;
-        finish(left, STATUS_UNAVAILABLE, NULL);
+        finish(bus, left, STATUS_UNAVAILABLE, NULL);
     }
     idmap_free(bus->requests);
     pthread_cond_destroy(&bus->end);

@@ -110,6 +110,11 @@ struct bus_waiter {
     int timeout_ms;
 };
 void bus_request(struct bus *bus, const struct bus_out *out, const struct bus_waiter *waiter);
+/* The same without headers; it waits while 64 such requests are under way or there is no
+ * connection, and its time-out begins when it is sent. For what thousands may ask at once and the
+ * server is slow to find: more under way would only be answered too late. */
+void bus_request_in_turn(struct bus *bus, const struct bus_out *out,
+                         const struct bus_waiter *waiter);
 /* Blocks. For start-up and tools, never on a loop. *ret_data is malloc'd, NUL added. */
 enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
                              char **ret_data, size_t *ret_size, struct err *err) MUST_CHECK;

@@ -30,7 +30,7 @@ void js_get_next(struct bus *bus, const char *stream, const char *subject, uint6
     int size =
         snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", seq, subject);
     const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, waiter);
+    bus_request_in_turn(bus, &out, waiter);
 }
 
 void js_get(struct bus *bus, const char *stream, uint64_t seq, const struct bus_waiter *waiter)
@@ -40,7 +40,7 @@ void js_get(struct bus *bus, const char *stream, uint64_t seq, const struct bus_
     (void)snprintf(api, sizeof(api), "$JS.API.DIRECT.GET.%s", stream);
     int size = snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 "}", seq);
     const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, waiter);
+    bus_request_in_turn(bus, &out, waiter);
 }
 
 void js_get_head(struct bus *bus, const char *stream, const char *subject,
@@ -51,7 +51,7 @@ void js_get_head(struct bus *bus, const char *stream, const char *subject,
     (void)snprintf(api, sizeof(api), "$JS.API.DIRECT.GET.%s", stream);
     int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
     const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, waiter);
+    bus_request_in_turn(bus, &out, waiter);
 }
 
 enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struct err *err)
@@ -69,33 +69,37 @@ enum status js_parse_next(const struct bus_in *in, struct js_message *ret, struc
     return STATUS_OK;
 }
 
-static void get_from_leader(struct bus *bus, const char *stream, const char *body, int size,
-                            const struct bus_waiter *waiter)
-{
-    char api[SUBJECT_SIZE_JS];
+enum { FROM_LEADER_SIZE = 96 };
 
-    (void)snprintf(api, sizeof(api), "$JS.API.STREAM.MSG.GET.%s", stream);
-    const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, waiter);
+static const char *from_leader(const char *stream, char buf[FROM_LEADER_SIZE])
+{
+    (void)snprintf(buf, FROM_LEADER_SIZE, "$JS.API.STREAM.MSG.GET.%s", stream);
+    return buf;
 }
 
 void js_get_last(struct bus *bus, const char *stream, const char *subject,
                  const struct bus_waiter *waiter)
 {
-    char body[SUBJECT_SIZE_JS];
-    int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
+    char api[FROM_LEADER_SIZE], body[SUBJECT_SIZE_JS];
 
-    get_from_leader(bus, stream, body, size, waiter);
+    int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
+    const struct bus_out out = { .subject = from_leader(stream, api),
+                                 .data = body,
+                                 .size = (size_t)size };
+    bus_request(bus, &out, waiter);
 }
 
 void js_find_next(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
                   const struct bus_waiter *waiter)
 {
-    char body[SUBJECT_SIZE_JS];
+    char api[FROM_LEADER_SIZE], body[SUBJECT_SIZE_JS];
+
     int size =
         snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", seq, subject);
-
-    get_from_leader(bus, stream, body, size, waiter);
+    const struct bus_out out = { .subject = from_leader(stream, api),
+                                 .data = body,
+                                 .size = (size_t)size };
+    bus_request_in_turn(bus, &out, waiter);
 }
 
 void js_purge(struct bus *bus, const char *stream, const char *subject, uint64_t seq,
@@ -107,7 +111,7 @@ void js_purge(struct bus *bus, const char *stream, const char *subject, uint64_t
     int size =
         snprintf(body, sizeof(body), "{\"filter\":\"%s\",\"seq\":%" PRIu64 "}", subject, seq);
     const struct bus_out out = { .subject = api, .data = body, .size = (size_t)size };
-    bus_request(bus, &out, waiter);
+    bus_request_in_turn(bus, &out, waiter);
 }
 
 /* {"error":{"code":404,"err_code":10037,"description":"no message found"}} */

@@ -1,5 +1,8 @@
 /* js.h - the few JetStream calls that the owner makes, as bus requests.
  *
+ * Those that look for one guild's message take turns: thousands of guilds may ask at once, and each
+ * look may be through thousands of other guilds' messages.
+ *
  * THREAD: any. */
 #ifndef GATEWAY_JS_H
 #define GATEWAY_JS_H

@@ -184,6 +184,49 @@ static void test_closing_ends_what_waits(void **state)
     bus_unsubscribe(&sub);
 }
 
+static void request_in_turn(struct world *w, const char *subject, int timeout_ms)
+{
+    const struct bus_out out = { .subject = subject, .data = "ask", .size = 3 };
+
+    bus_request_in_turn(w->bus, &out, &(struct bus_waiter){ w->box, on_reply, w, 7, timeout_ms });
+}
+
+static void test_requests_that_take_turns_are_all_answered_or_time_out(void **state)
+{
+    struct world *w = *state;
+    struct bus_sub *sub = listen_on(w, "turns.answered", on_message);
+    struct bus_sub *deaf = listen_on(w, "turns.unheard", stay_silent);
+
+    for (int i = 0; i < MANY / 2; i++)
+        request_in_turn(w, "turns.answered", PATIENCE_MS);
+    TURN_UNTIL(w, w->replies == MANY / 2);
+    /* more than are under way at once: the later ones wait for the time-outs of the first */
+    for (int i = 0; i < 100; i++)
+        request_in_turn(w, "turns.unheard", 100);
+    TURN_UNTIL(w, w->timeouts == 100);
+    request_in_turn(w, "turns.answered", PATIENCE_MS);
+    TURN_UNTIL(w, w->replies == MANY / 2 + 1);
+    bus_unsubscribe(&sub);
+    bus_unsubscribe(&deaf);
+}
+
+static void test_closing_ends_what_waits_for_its_turn(void **state)
+{
+    struct world *w = *state;
+    struct bus_config config = { .url = getenv("NATS_URL"), .name = "second" };
+    struct bus_sub *deaf = listen_on(w, "turns.unheard", stay_silent);
+    struct bus *first = w->bus;
+    struct err err;
+
+    assert_int_equal(bus_open(&config, &w->bus, &err), STATUS_OK);
+    for (int i = 0; i < 100; i++)
+        request_in_turn(w, "turns.unheard", 60000);
+    bus_close(w->bus);
+    w->bus = first;
+    TURN_UNTIL(w, w->unavailable == 100);
+    bus_unsubscribe(&deaf);
+}
+
 static void test_knows_the_servers_version_and_limit(void **state)
 {
     struct world *w = *state;
@@ -239,6 +282,8 @@ int main(void)
         TEST(test_many_requests_each_end_once),
         TEST(test_a_full_mailbox_drops_messages_but_no_reply),
         TEST(test_closing_ends_what_waits),
+        TEST(test_requests_that_take_turns_are_all_answered_or_time_out),
+        TEST(test_closing_ends_what_waits_for_its_turn),
         TEST(test_knows_the_servers_version_and_limit),
         cmocka_unit_test(test_one_server_of_a_list_is_enough),
         cmocka_unit_test(test_a_failed_start_shows_no_password),
