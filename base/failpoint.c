@@ -43,7 +43,7 @@ static void act(const char *action)
 
 void failpoint_hit(const char *name)
 {
-    const char *dir = getenv("FAILPOINT_DIR");
+    const char *dir = getenv("FAILPOINT_DIR"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
     char path[512], action[ACTION_SIZE];
 
     if (!dir)

@@ -338,6 +338,7 @@ static void send_first(struct guild *g)
     const struct subject subject = subject_log(g->id);
     char id[64], expected[32];
 
+    must(b); /* who calls has seen that there is one */
     if (b->kind == BATCH_SNAPSHOT && !guild_snapshot_fits(g))
         b->kind = BATCH_CHANGE; /* an empty one, which harms nobody */
     b->idx = g->pos.idx + 1;

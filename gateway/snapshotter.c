@@ -157,7 +157,7 @@ static enum status on_row(void *ctx, const struct schema_table *t, sqlite3_stmt 
 /* Chunks that are there now belong to older snapshots, or to nobody: once ours is in the log, they may go. */
 static enum status find_old_chunks(struct snapshotter *s, struct snapshot_job *job, struct err *err)
 {
-    CLEANUP(arena_free) struct arena *arena = arena_new(4 * SNAPSHOT_INLINE);
+    CLEANUP(arena_free) struct arena *arena = arena_new((size_t)4 * SNAPSHOT_INLINE);
     const struct subject subject = subject_snapshot(job->guild_id);
     struct js_message m = { 0 };
     struct bus_in in = { 0 };
