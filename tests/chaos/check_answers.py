@@ -134,12 +134,26 @@ def check_effect(verdict, i, guild, at, rows):
 # ---- I5: answers on the bus ----
 
 def check_answers(history, verdict, index):
-    bodies = {}
+    bodies, asked = {}, {op["reply"]: op["begin"] for op in history.ops if op["op"] == "asked"}
     for a in history.answers:
         if a.kind == "interaction_reply":
             check_interaction_reply(history, verdict, index, bodies, a)
         elif a.kind == "portal_reply":
             check_portal_reply(history, verdict, index, a)
+            if a.to in asked:
+                check_stale(verdict, index, a, asked[a.to])
+
+
+def check_stale(verdict, index, a, begin):
+    """Nobody answers for an epoch when a later one was claimed before the question, however late the answer comes. A
+    claim is heard after it is stored, so that no slack is needed."""
+    m = a.message
+    claims = [c for c in index.claims.get(m.get("guild_id", 0), []) if c.order is not None]
+    at = bisect.bisect_left(claims, begin, key=lambda c: c.at)
+    if at and m.get("epoch", 0) < claims[at - 1].epoch:
+        c = claims[at - 1]
+        verdict.add("I5", f"{m.get('pod')} answered for epoch {m.get('epoch')} what was asked {begin - c.at:.3f} s after "
+                    f"{c.pod} had claimed epoch {c.epoch}", guild=m.get("guild_id"), pod=m.get("pod"), at=a.at)
 
 
 def check_interaction_reply(history, verdict, index, bodies, a):
@@ -246,7 +260,6 @@ def check_ops(history, verdict, index):
     for guild, ops in by_guild.items():
         check_register(verdict, guild, ops)
         check_overviews(verdict, guild, [op for op in ops if op["op"] == "overview"])
-        check_stale(verdict, guild, ops, index)
         for op in ops:
             if op["op"] == "repeat" and not op["same"]:
                 verdict.add("I3", f"the change {op['request']} was answered differently when it was repeated",
@@ -292,16 +305,3 @@ def check_overviews(verdict, guild, reads):
         if most and (read["epoch"] < most["epoch"] or read["applied"] < most["applied"]):
             verdict.add("I5", f"epoch {read['epoch']} with {read['applied']} events was shown after epoch "
                         f"{most['epoch']} with {most['applied']}", guild=guild, pod=read["pod"], at=read["begin"])
-
-
-def check_stale(verdict, guild, ops, index):
-    """Nobody answers for an epoch when a later one was claimed before the question."""
-    claims = [c for c in index.claims.get(guild, []) if c.order is not None]
-    times, epochs = [c.at for c in claims], [c.epoch for c in claims]
-    for op in ops:
-        if op["op"] not in ("overview", "settings"):
-            continue
-        at = bisect.bisect_left(times, op["begin"] - SLACK_S)
-        if at and op["epoch"] < epochs[at - 1]:
-            verdict.add("I5", f"{op['pod']} answered for epoch {op['epoch']}, epoch {epochs[at - 1]} had been claimed "
-                        "before", guild=guild, pod=op["pod"], at=op["begin"])

@@ -66,6 +66,7 @@ class Answer:
     at: float
     kind: str                 # interaction_reply, portal_reply
     message: dict
+    to: str = ""              # the subject
 
 
 @dataclasses.dataclass
@@ -181,7 +182,7 @@ class Loader:
                 told = json.loads(head)
                 self._hear(f"LOG_{words[1]}", told["seq"], subject, body, None, told["at_ms"] / 1000)
             elif words[0] == "_INBOX":
-                self._answer(number, at, body)
+                self._answer(number, at, subject, body)
             elif words[0] == "snapshot":
                 self.history.chunks.setdefault(int(words[2]), []).append((number, body))
             elif words[0] == "$KV":
@@ -198,12 +199,12 @@ class Loader:
                 item.is_stored = is_stored
             self.heard[stream, seq] = item, hash(body)
 
-    def _answer(self, number, at, body):
+    def _answer(self, number, at, subject, body):
         try:
             kind, message = decode(body)
         except Malformed:
             return
-        self.history.answers.append(Answer(number, at, kind, message))
+        self.history.answers.append(Answer(number, at, kind, message, subject))
 
     def _session(self, number, at, shard, body):
         try:

@@ -91,12 +91,15 @@ class Asker(Worker):
         self.stage, self.ops, self.link = stage, ops, None
 
     def ask(self, guild, query, **more):
-        """(begin, end, kind, answer, body); kind "" without an answer."""
+        """(begin, end, kind, answer, body); kind "" without an answer. What comes too late the recorder hears."""
         begin = time.time()
         try:
             if not self.link:
                 self.link = Link(self.stage.nats_url, self.name, 1, inbox=f"_INBOX.{self.name}")
-            answer = self.link.request(f"guild.{guild}.portal", portal_request(guild, query, **more), ANSWER_S)
+            reply = self.link.next_inbox()
+            begin = time.time()
+            self.ops.put({"op": "asked", "guild": guild, "begin": begin, "reply": reply})
+            answer = self.link.request(f"guild.{guild}.portal", portal_request(guild, query, **more), ANSWER_S, reply)
             kind, reply = decode(answer.body)
             return begin, time.time(), kind, reply, answer.body
         except (TimeoutError, ConnectionError) as e:

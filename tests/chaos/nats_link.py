@@ -124,9 +124,13 @@ class Link:
         has_reply = len(words) == (6 if with_head else 5)
         return Message(words[1].decode(), words[3].decode() if has_reply else "", payload[:head], payload[head:])
 
-    def request(self, subject, body=b"", timeout_s=10):
-        """The answer; what else comes meanwhile is kept for read(). TimeoutError; ConnectionError: nobody is there."""
-        reply = f"{self.inbox}.{next(self.numbers)}"
+    def next_inbox(self):
+        return f"{self.inbox}.{next(self.numbers)}"
+
+    def request(self, subject, body=b"", timeout_s=10, reply=""):
+        """The answer; what else comes meanwhile is kept for read(). TimeoutError; ConnectionError: nobody is there.
+        reply: where it is to come to, from next_inbox()"""
+        reply = reply or self.next_inbox()
         self.publish(subject, body if isinstance(body, bytes) else json.dumps(body).encode(), reply)
         end = time.monotonic() + timeout_s
         kept, self.waiting = self.waiting, []
@@ -206,7 +210,7 @@ def _pull(link, subject, left):
     """So many messages, asked for by the batch; a batch may come short when a server is behind."""
     patience = time.monotonic() + PATIENCE_S
     while left > 0:
-        reply, due = f"{link.inbox}.{next(link.numbers)}", min(BATCH, left)
+        reply, due = link.next_inbox(), min(BATCH, left)
         link.publish(subject, json.dumps({"batch": due, "expires": 10**9}).encode(), reply)
         over = False
         while not over and due:

@@ -404,8 +404,13 @@ class Bad(unittest.TestCase):
         self.expect("I5", "answers for epoch 2, which is not its own")
 
     def test_a_stale_owner_answers(self):
-        self.h.ops = [read("settings", 6.5, epoch=1, value=None)]
-        self.expect("I5", "gw-1 answered for epoch 1, epoch 2 had been claimed before")
+        late = overview(900, 2, epoch=1, pod="gw-1")
+        late.to = "_INBOX.reader0.1"
+        self.h.answers.append(late)
+        self.h.ops.append({"op": "asked", "guild": GUILD, "begin": 4.9, "reply": late.to})
+        self.assertEqual(self.found(), {})  # it was asked before the claim
+        self.h.ops[-1]["begin"] = 5.1
+        self.expect("I5", "gw-1 answered for epoch 1 what was asked 0.100 s after gw-2 had claimed epoch 2")
 
     def test_an_overview_that_shows_less_than_an_earlier_one(self):
         self.h.ops.append(read("overview", 6.9, applied=2))
