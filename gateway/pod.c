@@ -24,8 +24,6 @@ enum {
     LOOK_MS = 200,
     SETTLE_MS = 300,
     MAX_FIXED_SHARDS = 1024,
-    PATIENCE_MS = 30000, /* a NATS server may be busy for seconds with what this pod has sent; when
-                            it hangs, other pods take the guilds over anyway */
 };
 
 struct pod {
@@ -183,11 +181,9 @@ static void start_shards(struct pod *pod)
 static bool open_bus(struct pod *pod)
 {
     char *name = xasprintf("guildbus-gateway/%s %s", pod->settings->pod, GUILDBUS_VERSION);
-    const struct bus_config config = { .url = pod->settings->nats_url,
-                                       .name = name,
-                                       .patience_ms = PATIENCE_MS,
-                                       .give_up = give_up,
-                                       .ctx = pod->service };
+    const struct bus_config config = {
+        .url = pod->settings->nats_url, .name = name, .give_up = give_up, .ctx = pod->service
+    };
     struct err err = { 0 };
 
     if (bus_open(&config, &pod->bus, &err) != STATUS_OK && !pod->service->stopping)
