@@ -225,6 +225,7 @@ static enum status lead(struct coordinator *c, bool *ret_leads, struct err *err)
     c->mirror = mirror_new();
     TRY(load(c, err));
     c->listening_since_ms = c->leads_since_ms = clock_now_ms();
+    c->standbys_changed = true; /* GUILDBUS_STANDBYS may have */
     c->leads = true;
     return requests_subscribe(c, err);
 }

@@ -31,6 +31,7 @@ struct mirror_pod {
     int64_t fewer_since_ms;    /* it says that it follows fewer than it confirmed; 0: no */
     int64_t not_told_until_ms; /* its word is not doubted again before */
     bool is_missed;            /* it was away for too long: others stand by instead */
+    bool did_not_hear;         /* silent when it was to be told; reviewed when it is back */
     /* for the balance */
     int64_t registered_ms; /* monotonic; 0: before this process led */
     struct ewma load;      /* units a second, thousandths; goes with its guilds */

@@ -38,6 +38,10 @@ static struct metric missing_gauge = METRIC_GAUGE("guildbus_coordinator_standbys
 
 static void watch(struct coordinator *c, struct mirror_pod *pod, int64_t now_ms)
 {
+    if (pod->did_not_hear && pod_is_alive(c, pod)) {
+        pod->did_not_hear = false;
+        c->standbys_changed = true;
+    }
     if (pod_takes(c, pod)) {
         bool was_away = pod->away_since_ms != 0;
         pod->away_since_ms = 0;
@@ -350,8 +354,12 @@ static bool tell(struct coordinator *c, struct mirror_guild *g, int64_t now_ms)
     for (unsigned i = 0; i < g->follower_count; i++) {
         struct follower *f = &g->followers[i];
         bool stands = f->rank > STANDBY_DROP;
-        if (!is_to_be_told(g, f) || !(stands ? pod_takes(c, f->pod) : pod_is_alive(c, f->pod)))
-            continue; /* who comes back is told then */
+        if (!is_to_be_told(g, f))
+            continue;
+        if (!(stands ? pod_takes(c, f->pod) : pod_is_alive(c, f->pod))) {
+            f->pod->did_not_hear |= !stands; /* a standby is told when it takes guilds again */
+            continue;
+        }
         is_left = true;
         if (f->in_flight || now_ms < f->next_ms || !has_room(c))
             continue;

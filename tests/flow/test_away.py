@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PostgreSQL is away, then the coordinator: traffic goes on, and both come back without help.
+"""PostgreSQL is away, then hangs, then the coordinator is away: traffic goes on, and all come back without help.
 
 Each is away for longer than a lease (--for SECONDS). All the while events are applied, interactions are answered by the
 guilds' owners and pages are read. Afterwards every guild is still where it was, at the same epoch, and can be moved.
@@ -132,9 +132,8 @@ def body(flow):
                  [coordinator])
 
     absence(flow, cluster, visitor, "PostgreSQL is stopped", stop_postgres, start_postgres)
-    if flow.args.hang:
-        absence(flow, cluster, visitor, "PostgreSQL hangs", lambda: signal_family(postgres, signal.SIGSTOP),
-                lambda: signal_family(postgres, signal.SIGCONT))
+    absence(flow, cluster, visitor, "PostgreSQL hangs", lambda: signal_family(postgres, signal.SIGSTOP),
+            lambda: signal_family(postgres, signal.SIGCONT))
     absence(flow, cluster, visitor, "the coordinator is killed", lambda: flow.kill(coordinator), start_coordinator)
 
     sim(cluster, "/traffic/stop", {})
@@ -148,7 +147,6 @@ def body(flow):
 def options(parser):
     parser.add_argument("--for", dest="away", type=int, default=15, metavar="SECONDS",
                         help="how long each is away (15; more than the lease)")
-    parser.add_argument("--hang", action="store_true", help="PostgreSQL also keeps its connections and says nothing")
 
 
 if __name__ == "__main__":

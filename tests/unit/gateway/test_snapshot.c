@@ -123,15 +123,19 @@ static int64_t chunks(struct town *t)
     return stored(t, STREAM_SNAPSHOTS, subject_snapshot(t->guild).text);
 }
 
-/* One record each. */
-static void publish_one_by_one(struct town *t, uint64_t first, int count)
+static void publish_alone(struct town *t, uint64_t id)
 {
     int64_t before = applied(t);
 
-    for (int i = 0; i < count; i++) {
-        publish_message(t, first + (uint64_t)i);
-        WAIT_FOR(t, applied(t) == before + i + 1);
-    }
+    publish_message(t, id);
+    WAIT_FOR(t, applied(t) == before + 1);
+}
+
+/* One record each. */
+static void publish_one_by_one(struct town *t, uint64_t first, int count)
+{
+    for (int i = 0; i < count; i++)
+        publish_alone(t, first + (uint64_t)i);
 }
 
 static int open_small(void **state)
