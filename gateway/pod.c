@@ -170,6 +170,7 @@ static void start_shards(struct pod *pod)
                                           .token = s->token,
                                           .pod = s->pod,
                                           .incarnation = pod->incarnation,
+                                          .compress = s->compress,
                                           .ask_coordinator = !s->guilds };
     struct err err = { 0 };
 

@@ -10,6 +10,7 @@ struct gateway_settings {
     const char *pod, *guilds, *config_service_url, *nats_url, *data_dir;
     const char *token, *application_id, *api_url, *portal_url;
     int64_t capacity, drain_ms, unseal_ms, snapshot_records, events_hours;
+    bool compress;
     struct service_config service;
 };
 

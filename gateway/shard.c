@@ -14,6 +14,7 @@ enum {
     SEND_WINDOW_MS = 60000,
     INTERVAL_MIN_MS = 100, /* what HELLO may ask for */
     INTERVAL_MAX_MS = 600000,
+    INTERVAL_MS = 41250, /* it did not say: Discord's usual one */
     MALFORMED_MAX = 3,
 };
 
@@ -156,7 +157,15 @@ static void forget(struct shard *s, struct shard_actions *todo)
     if (has_session(s))
         act(todo, SHARD_DO_FORGET, 0);
     s->session = (struct shard_session){ .seq = 0 };
-    s->unresumed = 0;
+    s->unresumed = s->unanswered = 0;
+}
+
+/* A RESUME was sent on this connection and nothing came of it. */
+static bool is_hopeless(struct shard *s, int64_t now)
+{
+    if (s->phase != SHARD_START)
+        return false;
+    return ++s->unanswered >= SHARD_RESUME_TRIES && now - s->asked_ms >= SHARD_RESUME_MS;
 }
 
 /* The connection is gone: wait, then begin again. least_ms: Discord asked for so much. */
@@ -168,8 +177,10 @@ static void retry(struct shard *s, int64_t least_ms, int64_t now, struct shard_a
             s->tries = 0;
         else if (s->tries > TRIES_LIVE)
             s->tries = TRIES_LIVE;
-    } else if (has_session(s) && ++s->unresumed >= SHARD_RESUME_TRIES) {
-        forget(s, todo);
+    } else if (has_session(s)) {
+        s->unresumed++;
+        if (is_hopeless(s, now))
+            forget(s, todo);
     }
     if (shard_wants_main(s) && s->phase != SHARD_LIVE)
         act(todo, SHARD_DO_REFRESH, 0);
@@ -256,6 +267,8 @@ static void on_hello(struct shard *s, const struct frame *f, int64_t now,
 {
     uint64_t interval = frame_id(frame_member(f->d, "heartbeat_interval"));
 
+    if (interval == 0)
+        interval = INTERVAL_MS;
     if (interval < INTERVAL_MIN_MS)
         interval = INTERVAL_MIN_MS;
     if (interval > INTERVAL_MAX_MS)
@@ -273,6 +286,8 @@ static void on_hello(struct shard *s, const struct frame *f, int64_t now,
     s->wake_ms = now + START_MS;
     if (!may_send(s, SHARD_SENDS - SHARD_SENDS_FOR_BEATS, now))
         return;
+    if (has_session(s) && s->unanswered == 0)
+        s->asked_ms = now;
     send_one(s, has_session(s) ? SHARD_DO_RESUME : SHARD_DO_IDENTIFY, now, todo);
     s->grant_ms = 0;
 }
@@ -303,7 +318,7 @@ static void become_live(struct shard *s, int64_t now)
 {
     s->phase = SHARD_LIVE;
     s->live_ms = now;
-    s->unresumed = 0;
+    s->unresumed = s->unanswered = 0;
 }
 
 static void on_dispatch(struct shard *s, const struct frame *f, int64_t now,
@@ -325,6 +340,7 @@ static void on_dispatch(struct shard *s, const struct frame *f, int64_t now,
     if (!has_session(s) || f->seq <= s->session.seq)
         return; /* handed on before */
     s->session.seq = f->seq;
+    s->unanswered = 0;
     s->malformed = 0;
     act(todo, SHARD_DO_DISPATCH, 0);
 }

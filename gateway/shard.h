@@ -10,8 +10,9 @@
  * so that tests can say all of it.
  *
  * A session is given up only when Discord says so (op 9 false, the close codes of close_codes) or
- * when it neither resumes nor refuses SHARD_RESUME_TRIES times. A dead resume host costs one try:
- * tries alternate with the main URL.
+ * when RESUMEs that did reach it stay unanswered SHARD_RESUME_TRIES times in SHARD_RESUME_MS.
+ * Connections that fail cost no session, however long: a dead resume host costs one try, because
+ * tries alternate with the main URL, and without network nothing is known.
  *
  * THREAD: any; a value. */
 #ifndef GATEWAY_SHARD_H
@@ -30,6 +31,7 @@ enum {
     SHARD_SENDS_FOR_BEATS = 10, /* of these, kept for heartbeats */
     SHARD_CLOSE_KEEPS = 4200,   /* any code but 1000 and 1001 keeps the session */
     SHARD_RESUME_TRIES = 6,
+    SHARD_RESUME_MS = 60000,
 };
 
 /* What is needed to RESUME, by this pod or another. */
@@ -63,9 +65,10 @@ struct shard {
     bool beaten, heard;  /* a heartbeat was sent; something came since then */
     bool deaf;           /* the driver does not read now (back-pressure): silence means nothing */
     unsigned tries;      /* connections since one stayed live: back-off */
-    unsigned
-        unresumed; /* connections of this session since it was live: which URL, when to give up */
-    unsigned malformed; /* payloads in a row that were not JSON */
+    unsigned unresumed;  /* connections of this session since it was live: which URL is next */
+    unsigned unanswered; /* RESUMEs since anything came of one */
+    int64_t asked_ms;    /* the first of these was sent */
+    unsigned malformed;  /* payloads in a row that were not JSON */
     int fatal_code;
     uint32_t send_count; /* sends of this connection, sent_ms[] is a ring of the last ones */
     int64_t sent_ms[SHARD_SENDS];

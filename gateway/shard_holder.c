@@ -153,7 +153,7 @@ static void on_part(void *ctx)
 static void on_close(void *ctx, const struct shard_socket_end *how)
 {
     struct shard_holder *h = ctx;
-    enum shard_event event = how->too_large ? SHARD_ON_MALFORMED : SHARD_ON_CLOSE;
+    enum shard_event event = how->unreadable ? SHARD_ON_MALFORMED : SHARD_ON_CLOSE;
 
     h->socket = NULL;
     metric_add(&closes, 1);

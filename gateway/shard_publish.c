@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
+#include "gateway/guild_cut.h"
 #include "gateway/js.h"
 #include "gateway/publish_window.h"
 #include "messages/codec.h"
@@ -169,13 +170,13 @@ static bool is_for_the_bus(const struct frame *f)
 }
 
 /* d as a NUL-terminated string in the arena, less what a large guild brings along. */
-static char *payload_of(const struct frame *f, struct arena *arena)
+static char *payload_of(const struct frame *f, size_t most, struct arena *arena)
 {
     char *text = arena_alloc(arena, f->d.size + 1);
     if (!text)
         return NULL;
     if (strcmp(f->type, "GUILD_CREATE") == 0) {
-        text[frame_cut_guild(f->d, text)] = '\0';
+        text[guild_cut(f->d, most, text)] = '\0';
         return text;
     }
     memcpy(text, f->d.at, f->d.size);
@@ -190,19 +191,20 @@ static enum status encode_event(struct shard_publisher *p, const struct frame *f
     Guildbus__V1__Envelope envelope;
     char type[FRAME_TYPE_SIZE];
     struct err err;
+    size_t most = bus_max_payload(p->config.bus);
 
+    most = most > HEADER_ROOM ? most - HEADER_ROOM : 0;
     guildbus__v1__event__init(&event);
     guildbus__v1__envelope__init(&envelope);
     memcpy(type, f->type, sizeof(type));
     event.guild_id = frame_guild(f);
     event.type = type;
-    event.payload_json = payload_of(f, arena);
+    event.payload_json = payload_of(f, most, arena);
     event.session = p->session;
     event.seq = f->seq;
     event.shard = p->config.shard;
     event.received_ms = clock_wall_ms();
-    if (!event.payload_json ||
-        strlen(event.payload_json) + HEADER_ROOM > bus_max_payload(p->config.bus))
+    if (!event.payload_json || strlen(event.payload_json) > most)
         return STATUS_BUSY;
     envelope.body_case = GUILDBUS__V1__ENVELOPE__BODY_EVENT;
     envelope.event = &event;

@@ -8,7 +8,9 @@
 
 #include "base/bytes.h"
 #include "base/macros.h"
+#include "base/metrics.h"
 #include "base/xmem.h"
+#include "gateway/inflate.h"
 #include "gateway/lookup.h"
 
 enum {
@@ -17,15 +19,21 @@ enum {
     OUT_MAX = 8,
     CLOSE_WAIT_S = 3, /* for the peer's answer to our close frame */
 };
-static const char query[] = "?v=10&encoding=json";
+static const char plain_query[] = "?v=10&encoding=json",
+                  zlib_query[] = "?v=10&encoding=json&compress=zlib-stream";
 static const char protocol_name[] = "discord-gateway";
+
+static struct metric received = METRIC_COUNTER("guildbus_shard_received_bytes_total",
+                                               "payload bytes from Discord, as they were sent");
+static struct metric inflated =
+    METRIC_COUNTER("guildbus_shard_inflated_bytes_total", "payload bytes from Discord, inflated");
 
 /* Lives until the last of its sockets: lws may close them later than it is told to. */
 struct shard_net {
     struct loop *loop;
     struct lws_vhost *vhost;
     size_t count;
-    bool closed;
+    bool compress, closed;
 };
 
 struct url {
@@ -45,12 +53,14 @@ struct shard_socket {
     unsigned magic;
     struct shard_net *net;
     struct shard_socket_events events;
-    bool attached, is_open, too_large;
+    bool attached, is_open, is_binary, unreadable;
     bool *ended; /* set when it is freed during lws_client_connect_via_info */
     struct url url;
     struct lookup *lookup;
     struct lws *wsi; /* NULL: not connecting yet */
     struct bytes in;
+    struct inflate *inflate; /* NULL: plain */
+    char why[80];            /* it is unreadable */
     struct out *first, **end;
     int out_count;
     int peer_code, close_code; /* close_code 0: we do not close */
@@ -85,7 +95,7 @@ static bool parse_authority(struct url *u)
     return u->host[0] != '\0';
 }
 
-static enum status parse_url(const char *text, struct url *ret, struct err *err)
+static enum status parse_url(const char *text, const char *query, struct url *ret, struct err *err)
 {
     struct url u = { .port = 80, .path = "/" };
 
@@ -96,7 +106,7 @@ static enum status parse_url(const char *text, struct url *ret, struct err *err)
         u.port = 443;
     const char *rest = text + (u.tls ? 6 : 5);
     size_t host = strcspn(rest, "/?#"), path = strcspn(rest + host, "?#");
-    if (host >= sizeof(u.host) || path + sizeof(query) >= sizeof(u.path))
+    if (host >= sizeof(u.host) || path + strlen(query) + 1 >= sizeof(u.path))
         return err_set(err, STATUS_INVALID, "gateway URL is too long: %.80s", text);
     memcpy(u.host, rest, host);
     if (path > 0)
@@ -118,6 +128,7 @@ static void socket_free(struct shard_socket *s)
     }
     lookup_cancel(&s->lookup);
     bytes_release(&s->in);
+    inflate_free(s->inflate);
     if (s->ended)
         *s->ended = true;
     struct shard_net *net = s->net;
@@ -131,9 +142,11 @@ static void socket_free(struct shard_socket *s)
 static void socket_ended(struct shard_socket *s, const char *why)
 {
     struct shard_socket_events events = s->events;
-    const struct shard_socket_end how = { s->peer_code, s->too_large, why ? why : "" };
+    char text[sizeof(s->why)];
+    const struct shard_socket_end how = { s->peer_code, s->unreadable, why ? why : text };
     bool attached = s->attached;
 
+    memcpy(text, s->why, sizeof(text));
     socket_free(s);
     if (attached)
         events.on_close(events.ctx, &how);
@@ -141,12 +154,43 @@ static void socket_ended(struct shard_socket *s, const char *why)
 
 /* ---- lws ---- */
 
+static void refuse(struct shard_socket *s, const char *why)
+{
+    s->unreadable = true;
+    (void)snprintf(s->why, sizeof(s->why), "%s", why);
+}
+
+/* The receiver may close this socket, which then lives on until lws has closed it. */
+static void hand_over(struct shard_socket *s, const char *text, size_t size)
+{
+    metric_add(&inflated, (int64_t)size);
+    s->events.on_text(s->events.ctx, text, size);
+}
+
+static void on_message(struct shard_socket *s, const struct bytes *whole)
+{
+    const char *text = NULL;
+    size_t size = 0;
+    struct err err = { .text = "" };
+
+    metric_add(&received, (int64_t)whole->size - 1);
+    if (!s->inflate || !s->is_binary)
+        hand_over(s, (const char *)whole->data, whole->size - 1);
+    else if (inflate_feed(s->inflate, whole->data, whole->size - 1, &text, &size, &err) !=
+             STATUS_OK)
+        refuse(s, err.text);
+    else if (text)
+        hand_over(s, text, size);
+}
+
 static void on_receive(struct shard_socket *s, const void *data, size_t size)
 {
     if (!s->attached)
         return;
+    if (lws_is_first_fragment(s->wsi))
+        s->is_binary = lws_frame_is_binary(s->wsi);
     if (s->in.size + size > SOCKET_MESSAGE_MAX) {
-        s->too_large = true;
+        refuse(s, "a message over the bound");
         return;
     }
     bytes_append(&s->in, data, size);
@@ -155,11 +199,10 @@ static void on_receive(struct shard_socket *s, const void *data, size_t size)
             s->events.on_part(s->events.ctx);
         return;
     }
-    struct bytes whole = s->in; /* the receiver may close this socket */
+    CLEANUP(bytes_release) struct bytes whole = s->in;
     s->in = (struct bytes){ .size = 0 };
     bytes_append(&whole, "", 1);
-    s->events.on_text(s->events.ctx, (const char *)whole.data, whole.size - 1);
-    bytes_release(&whole);
+    on_message(s, &whole);
 }
 
 /* Nonzero: lws closes the connection. */
@@ -216,7 +259,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return on_established(s);
     case LWS_CALLBACK_CLIENT_RECEIVE:
         on_receive(s, in, size);
-        return s->too_large ? -1 : 0;
+        return s->unreadable ? -1 : 0;
     case LWS_CALLBACK_CLIENT_WRITEABLE:
         return on_writable(s);
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
@@ -239,7 +282,8 @@ static const struct lws_protocols protocols[] = {
     { .name = NULL },
 };
 
-enum status shard_net_new(struct loop *loop, struct shard_net **ret_net, struct err *err)
+enum status shard_net_new(struct loop *loop, bool compress, struct shard_net **ret_net,
+                          struct err *err)
 {
     const struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
@@ -252,7 +296,7 @@ enum status shard_net_new(struct loop *loop, struct shard_net **ret_net, struct 
     if (!vhost)
         return err_set(err, STATUS_INTERNAL, "lws_create_vhost for the Discord gateway failed");
     struct shard_net *net = xcalloc(1, sizeof(*net));
-    *net = (struct shard_net){ .loop = loop, .vhost = vhost };
+    *net = (struct shard_net){ .loop = loop, .vhost = vhost, .compress = compress };
     *ret_net = net;
     return STATUS_OK;
 }
@@ -314,12 +358,14 @@ enum status shard_socket_open(struct shard_net *net, const char *url,
                               struct shard_socket **ret_socket, struct err *err)
 {
     struct url parsed;
-    TRY(parse_url(url, &parsed, err));
+    TRY(parse_url(url, net->compress ? zlib_query : plain_query, &parsed, err));
     struct shard_socket *s = xcalloc(1, sizeof(*s));
     *s = (struct shard_socket){
         .magic = MAGIC, .net = net, .events = *events, .attached = true, .url = parsed
     };
     s->end = &s->first;
+    if (net->compress)
+        s->inflate = inflate_new(SOCKET_MESSAGE_MAX);
     net->count++;
     s->lookup = lookup_start(net->loop, s->url.host, on_address, s);
     *ret_socket = s;

@@ -1,8 +1,8 @@
-/* shard_socket.h - a WebSocket client on the loop: whole text messages in, short texts out.
+/* shard_socket.h - a WebSocket client on the loop: whole payloads in, short texts out.
  *
  *     open ─▶ (lookup, TCP, TLS, upgrade) ─▶ on_open ─▶ on_text … ─▶ on_close(code)
  *
- * Messages are put together from their fragments, up to SOCKET_MESSAGE_MAX. After
+ * Payloads are put together from their fragments and inflated, up to SOCKET_MESSAGE_MAX. After
  * shard_socket_close nothing is reported any more: the close frame goes out by itself and lws frees
  * the rest in its own time.
  *
@@ -20,8 +20,9 @@ enum { SOCKET_MESSAGE_MAX = 16 << 20 };
 
 /* lws's side, shared by all sockets of a loop. */
 struct shard_net;
-enum status shard_net_new(struct loop *loop, struct shard_net **ret_net, struct err *err)
-    MUST_CHECK;
+/* compress: sockets ask for zlib-stream. */
+enum status shard_net_new(struct loop *loop, bool compress, struct shard_net **ret_net,
+                          struct err *err) MUST_CHECK;
 /* Cuts what is still open. Before the loop is freed. */
 void shard_net_free(struct shard_net *net);
 DEFINE_CLEANUP(struct shard_net *, shard_net_free)
@@ -31,7 +32,7 @@ size_t shard_net_count(const struct shard_net *net);
 struct shard_socket;
 struct shard_socket_end {
     int code;        /* of the peer's close frame; 0: failed or lost */
-    bool too_large;  /* a message was over the bound */
+    bool unreadable; /* a message was over the bound, or no zlib */
     const char *why; /* "" or what the library says; for the call only */
 };
 struct shard_socket_events {

@@ -186,7 +186,7 @@ enum status shards_new(const struct shards_config *config, struct shards **ret_s
                                  .token = config->token,
                                  .pod = config->pod,
                                  .incarnation = config->incarnation };
-    TRY(shard_net_new(config->loop, &s->pod.net, err));
+    TRY(shard_net_new(config->loop, config->compress, &s->pod.net, err));
     s->pod.info = gateway_info_new(config->loop, config->rest);
     s->pod.gate = identify_gate_new(&(struct identify_gate_config){
         .loop = config->loop,

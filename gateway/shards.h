@@ -29,6 +29,7 @@ struct shards_config {
     struct discord_rest *rest; /* for GET /gateway/bot */
     const char *token, *pod;
     uint64_t incarnation;
+    bool compress;        /* ask Discord for zlib-stream */
     bool ask_coordinator; /* identify grants and guilds-seen; false with a fixed list of guilds */
 };
 enum status shards_new(const struct shards_config *config, struct shards **ret_shards,

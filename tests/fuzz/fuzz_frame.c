@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/macros.h"
 #include "gateway/frame.h"
+#include "gateway/guild_cut.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,6 +39,15 @@ static void check_cut(struct span d)
     if (d.size > 0 && d.at[0] == '{' && json_parse(d.at, d.size, &before, NULL) == STATUS_OK) {
         must(json_parse(cut, size, &after, NULL) == STATUS_OK);
         must(json_object_size(before) == json_object_size(after));
+    }
+    size = guild_cut(d, 0, cut);
+    must(size <= d.size);
+    if (before) {
+        json_t *hard = NULL;
+        must(json_parse(cut, size, &hard, NULL) == STATUS_OK && json_is_object(hard));
+        must(json_equal(json_object_get(hard, "name"), json_object_get(before, "name")) ||
+             !json_is_string(json_object_get(before, "name")));
+        json_decref(hard);
     }
     free(cut);
 }

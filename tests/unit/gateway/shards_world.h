@@ -47,6 +47,7 @@ struct world {
     struct loop_timer *timer;
     bool (*until)(struct world *w);
     int64_t give_up_ms;
+    bool plain; /* without zlib-stream */
     struct pod a, b;
     /* of conditions */
     uint64_t want;
@@ -233,6 +234,7 @@ static void pod_start(struct pod *p, bool ask_coordinator)
                                           .token = "simulated-token",
                                           .pod = p->name,
                                           .incarnation = incarnation,
+                                          .compress = !p->world->plain,
                                           .ask_coordinator = ask_coordinator };
     if (shards_new(&config, &p->shards, &err) != STATUS_OK)
         fail_msg("%s", err.text);

@@ -191,12 +191,15 @@ static void test_every_close_code_has_its_consequence(void **state UNUSED)
         enum then then;
     } rows[] = {
         { 0, THEN_RESUME },      { 1000, THEN_RESUME },   { 1001, THEN_RESUME },
-        { 1006, THEN_RESUME },   { 4000, THEN_RESUME },   { 4001, THEN_RESUME },
-        { 4002, THEN_RESUME },   { 4003, THEN_IDENTIFY }, { 4004, THEN_FATAL },
-        { 4005, THEN_IDENTIFY }, { 4006, THEN_IDENTIFY }, { 4007, THEN_IDENTIFY },
-        { 4008, THEN_RESUME },   { 4009, THEN_RESUME },   { 4010, THEN_FATAL },
-        { 4011, THEN_FATAL },    { 4012, THEN_FATAL },    { 4013, THEN_FATAL },
-        { 4014, THEN_FATAL },    { 4999, THEN_RESUME },
+        { 1002, THEN_RESUME },   { 1003, THEN_RESUME },   { 1006, THEN_RESUME },
+        { 1007, THEN_RESUME },   { 1008, THEN_RESUME },   { 1009, THEN_RESUME },
+        { 1011, THEN_RESUME },   { 1012, THEN_RESUME },   { 1013, THEN_RESUME },
+        { 1014, THEN_RESUME },   { 4015, THEN_RESUME },   { 4000, THEN_RESUME },
+        { 4001, THEN_RESUME },   { 4002, THEN_RESUME },   { 4003, THEN_IDENTIFY },
+        { 4004, THEN_FATAL },    { 4005, THEN_IDENTIFY }, { 4006, THEN_IDENTIFY },
+        { 4007, THEN_IDENTIFY }, { 4008, THEN_RESUME },   { 4009, THEN_RESUME },
+        { 4010, THEN_FATAL },    { 4011, THEN_FATAL },    { 4012, THEN_FATAL },
+        { 4013, THEN_FATAL },    { 4014, THEN_FATAL },    { 4999, THEN_RESUME },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct bench b;
@@ -433,16 +436,52 @@ static void test_hosts_alternate_and_the_main_url_is_asked_for_again(void **stat
 static void test_a_session_that_neither_resumes_nor_is_refused_is_given_up(void **state UNUSED)
 {
     struct bench b;
+    int64_t from;
+    int tries = 0;
+
     start(&b, &stored);
-    for (int i = 0; i < SHARD_RESUME_TRIES; i++) {
-        if (i > 0)
+    for (from = b.now; !did(&b, SHARD_DO_FORGET); tries++) {
+        if (tries > 0)
             until_connect(&b);
         event(&b, SHARD_ON_OPEN);
         hello(&b);
         assert_did(&b, SHARD_DO_RESUME);
         closed(&b, 0);
+        assert_true(b.now - from < 4 * SHARD_RESUME_MS);
     }
-    assert_did(&b, SHARD_DO_FORGET);
+    assert_true(tries >= SHARD_RESUME_TRIES && b.now - from >= SHARD_RESUME_MS);
+}
+
+static void test_a_replay_that_breaks_off_again_and_again_is_no_dead_session(void **state UNUSED)
+{
+    struct bench b;
+    start(&b, &stored);
+    for (uint64_t i = 0; i < 100; i++) {
+        if (i > 0)
+            until_connect(&b);
+        event(&b, SHARD_ON_OPEN);
+        hello(&b);
+        assert_did(&b, SHARD_DO_RESUME);
+        dispatch(&b, 42 + i, "MESSAGE_CREATE");
+        closed(&b, 0);
+        assert_did_not(&b, SHARD_DO_FORGET);
+    }
+}
+
+static void test_hours_without_network_cost_no_session(void **state UNUSED)
+{
+    struct bench b;
+    start(&b, &stored);
+    for (int64_t from = b.now; b.now - from < INT64_C(6) * 3600 * 1000;) {
+        closed(&b, 0);
+        assert_did_not(&b, SHARD_DO_FORGET);
+        until_connect(&b);
+    }
+    event(&b, SHARD_ON_OPEN);
+    hello(&b);
+    assert_did(&b, SHARD_DO_RESUME);
+    assert_string_equal(b.shard.session.id, "old");
+    assert_int_equal(b.shard.session.seq, 41);
 }
 
 static void test_back_off_grows_to_a_bound(void **state UNUSED)
@@ -464,6 +503,17 @@ static void test_back_off_grows_to_a_bound(void **state UNUSED)
             closed(&b, 0);
     }
     assert_true(last >= 30000);
+}
+
+static void test_a_hello_without_an_interval_gets_the_usual_one(void **state UNUSED)
+{
+    struct bench b;
+    start(&b, &stored);
+    event(&b, SHARD_ON_OPEN);
+    frame(&b, "{\"op\":10,\"d\":{\"heartbeat_interval\":\"often\"}}");
+    assert_int_equal(b.shard.interval_ms, 41250);
+    frame(&b, "{\"op\":10,\"d\":{\"heartbeat_interval\":1}}");
+    assert_int_equal(b.shard.interval_ms, 100);
 }
 
 static void test_nothing_hangs_for_ever(void **state UNUSED)
@@ -603,7 +653,10 @@ int main(void)
         cmocka_unit_test(test_a_dead_resume_host_gives_way_to_the_main_url),
         cmocka_unit_test(test_hosts_alternate_and_the_main_url_is_asked_for_again),
         cmocka_unit_test(test_a_session_that_neither_resumes_nor_is_refused_is_given_up),
+        cmocka_unit_test(test_a_replay_that_breaks_off_again_and_again_is_no_dead_session),
+        cmocka_unit_test(test_hours_without_network_cost_no_session),
         cmocka_unit_test(test_back_off_grows_to_a_bound),
+        cmocka_unit_test(test_a_hello_without_an_interval_gets_the_usual_one),
         cmocka_unit_test(test_nothing_hangs_for_ever),
         cmocka_unit_test(test_malformed_payloads_cost_a_session_only_when_they_repeat),
         cmocka_unit_test(test_a_stopped_session_does_nothing_more),
