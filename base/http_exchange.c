@@ -216,11 +216,19 @@ void http_respond(struct http_exchange *x, int status, const char *content_type,
                              .extra = x->answer_headers,
                              .extra_size = x->answer_headers_size };
     size_t total = 0;
-    char *bytes = conn ? http_answer_bytes(&a, &total) : NULL;
+    bool muted = x->muted;
+    char *bytes = conn && !muted ? http_answer_bytes(&a, &total) : NULL;
 
     http_exchange_free(x);
-    if (conn)
+    if (conn && muted)
+        http_conn_cut(conn);
+    else if (conn)
         http_conn_answer(conn, bytes, total);
+}
+
+void http_mute(struct http_exchange *x)
+{
+    x->muted = true;
 }
 
 void http_respond_text(struct http_exchange *x, int status, const char *text)

@@ -24,10 +24,13 @@ struct http_exchange {
     char *form;           /* the body, cut at each field; NULL: not asked for yet */
     char *answer_headers; /* lines, each with its CR LF */
     size_t answer_headers_size;
+    bool muted; /* to be cut, not answered */
 };
 
 /* A whole answer is ready; takes bytes (malloc'd). In http_server.c. */
 void http_conn_answer(struct http_conn *conn, char *bytes, size_t size);
+/* Closes without an answer. In http_server.c. */
+void http_conn_cut(struct http_conn *conn);
 /* Takes x out of its server's list and frees it. In http_server.c. */
 void http_exchange_free(struct http_exchange *x);
 

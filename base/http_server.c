@@ -245,6 +245,13 @@ void http_conn_answer(struct http_conn *c, char *bytes, size_t size)
         conn_settle(c);
 }
 
+void http_conn_cut(struct http_conn *c)
+{
+    c->state = CLOSED;
+    if (!c->busy)
+        conn_settle(c);
+}
+
 /* Answers what never becomes an exchange of a handler, and ends the connection. */
 static void conn_refuse(struct http_conn *c, int status, const char *text)
 {

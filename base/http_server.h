@@ -69,5 +69,8 @@ void http_respond_json(struct http_exchange *x, int status, const char *json);
 /* {"error":{"status":"NOT_FOUND","text":"…"}} with the status' HTTP code. */
 void http_respond_err(struct http_exchange *x, const struct err *err);
 void http_redirect(struct http_exchange *x, const char *location); /* 303 */
+/* Whatever x is answered from now on, the client gets nothing: the connection is cut instead. For
+ * servers that play a broken one. */
+void http_mute(struct http_exchange *x);
 
 #endif

@@ -7,7 +7,9 @@
 #include "base/json.h"
 #include "base/xmem.h"
 #include "tests/discord-sim/calls.h"
+#include "tests/discord-sim/faults.h"
 #include "tests/discord-sim/interactions.h"
+#include "tests/discord-sim/mischief.h"
 #include "tests/discord-sim/traffic.h"
 
 static const struct {
@@ -87,11 +89,12 @@ static void add_gateway_counts(struct sim *s, struct out *o)
              "{'connections':%d,'sessions':%d,'live':%d,'identifies':%u,'resumes':%u,"
              "'resumes_refused':%u,'invalid_sessions':%u,'dispatched':%u,'replayed':%u,"
              "'heartbeats':%u,'closed_1000_by_client':%u,'resume_url_connections':%u,"
-             "'identify_remaining':%l,'covered':%b,'closes':{",
+             "'identify_remaining':%l,'covered':%b,'refused_connections':%u,'token_resets':%u,"
+             "'member_chunks':%u,'closes':{",
              (int)n.connections, (int)n.sessions, (int)n.live, n.identifies, n.resumes,
              n.resumes_refused, n.invalid_sessions, n.dispatched, n.replayed, n.heartbeats,
-             n.peer_closed_1000, s->resume_url_connections, n.identify_remaining,
-             gateway_is_covered(s->gateway));
+             n.peer_closed_1000, s->ws.resume_url_connections, n.identify_remaining,
+             gateway_is_covered(s->gateway), s->ws.refused, n.token_resets, n.member_chunks);
     for (size_t i = 0; i < ARRAY_LEN(n.closes); i++)
         if (n.closes[i])
             out_json(o, "'%d':%u,", (int)i + 4000, n.closes[i]);
@@ -112,8 +115,11 @@ static void add_interaction_counts(struct sim *s, struct out *o)
     struct interaction_counts n;
 
     interactions_count(s->interactions, &n);
-    out_json(o, "{'sent':%u,'answered':%u,'deferred':%u,'completed':%u,'failed':%u,'in_flight':%u,",
-             n.sent, n.answered, n.deferred, n.completed, n.failed, n.in_flight);
+    out_json(o,
+             "{'sent':%u,'answered':%u,'deferred':%u,'completed':%u,'failed':%u,'in_flight':%u,"
+             "'by_gateway':%u,'probes':%u,'probes_passed':%u,'endpoints_removed':%u,",
+             n.sent, n.answered, n.deferred, n.completed, n.failed, n.in_flight, n.by_gateway,
+             n.probes, n.probes_passed, n.endpoints_removed);
     add_ms(o, "p50_ms", n.p50_us);
     add_ms(o, "p99_ms", n.p99_us);
     add_ms(o, "max_ms", n.max_us);
@@ -126,11 +132,16 @@ static void add_interaction_counts(struct sim *s, struct out *o)
 
 static void add_rest_counts(struct sim *s, struct out *o)
 {
-    out_json(o,
-             "{'requests':%u,'unauthorized':%u,'bad_agent':%u,'not_found':%u,'bad_request':%u,"
-             "'limited':%u,'nonce_repeats':%u}",
-             s->rest.requests, s->rest.unauthorized, s->rest.bad_agent, s->rest.not_found,
-             s->rest.bad_request, s->rest.limited, s->rest.nonce_repeats);
+    out_json(
+        o,
+        "{'requests':%u,'unauthorized':%u,'bad_agent':%u,'not_found':%u,'bad_request':%u,"
+        "'limited':%u,'limited_again':%u,'limited_user':%u,'limited_global':%u,"
+        "'limited_shared':%u,'cloudflare':%u,'invalid_10min':%l,'injected':%u,"
+        "'nonce_repeats':%u}",
+        s->rest.requests, s->rest.unauthorized, s->rest.bad_agent, s->rest.not_found,
+        s->rest.bad_request, s->rest.limited, s->rest.limited_again, s->rest.limited_by[RATE_USER],
+        s->rest.limited_by[RATE_GLOBAL], s->rest.limited_by[RATE_SHARED], s->rest.cloudflare,
+        rates_invalid(s->rates, clock_now_ms()), faults_hits(s->faults), s->rest.nonce_repeats);
 }
 
 static void add_totals(struct sim *s, struct out *o)
@@ -143,7 +154,9 @@ static void add_totals(struct sim *s, struct out *o)
     add_rest_counts(s, o);
     out_text(o, ",\"traffic\":");
     traffic_describe(s->traffic, o);
-    out_json(o, ",'events':%u,'record_truncated':%b,'messages_kept':%d", record_count(s->record),
+    struct mischief_counts mischief = mischief_count(s->mischief);
+    out_json(o, ",'events':%u,'repeated':%u,'omitted':%u,'record_truncated':%b,'messages_kept':%d",
+             record_count(s->record), mischief.repeated, mischief.omitted,
              record_is_truncated(s->record), (int)store_count(s->store));
 }
 
@@ -354,48 +367,6 @@ void on_admin_record(struct admin_call *c)
 
 /* ---- the gateway ---- */
 
-static bool read_fault(const char *how, enum gateway_fault *ret)
-{
-    static const char *const names[] = {
-        "reconnect", "close", "drop", "invalid_session_resumable", "invalid_session", "heartbeat"
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (!strcmp(names[i], how)) {
-            *ret = (enum gateway_fault)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-void on_admin_disconnect(struct admin_call *c)
-{
-    CLEANUP(out_release) struct out o = OUT_EMPTY;
-    enum gateway_fault fault;
-    int64_t code = json_int(c->body, "code", 4000);
-
-    if (!read_fault(json_str(c->body, "how"), &fault) || code < 1000 || code > 4999) {
-        admin_refuse(c, 400,
-                     "how: reconnect, close (with code), drop, invalid_session_resumable, "
-                     "invalid_session or heartbeat");
-        return;
-    }
-    size_t met = gateway_fault(c->s->gateway, json_int(c->body, "shard", -1), fault, (int)code,
-                               clock_now_ms());
-    out_json(&o, "{'disconnected':%d}", (int)met);
-    admin_answer(c, 200, &o);
-}
-
-void on_admin_gateway(struct admin_call *c)
-{
-    if (json_object_get(c->body, "heartbeat_acks"))
-        gateway_set_acks(c->s->gateway, json_bool(c->body, "heartbeat_acks"));
-    if (json_object_get(c->body, "resume_refused"))
-        c->s->resume_refused = json_bool(c->body, "resume_refused");
-    on_admin_sessions(c);
-}
-
 void on_admin_sessions(struct admin_call *c)
 {
     CLEANUP(out_release) struct out o = OUT_EMPTY;
@@ -406,11 +377,4 @@ void on_admin_sessions(struct admin_call *c)
     gateway_describe(c->s->gateway, &o);
     out_text(&o, "}");
     admin_answer(c, 200, &o);
-}
-
-void on_admin_rates(struct admin_call *c)
-{
-    rates_set(c->s->rates, json_int(c->body, "per_bucket", c->s->config.rate_per_bucket),
-              json_int(c->body, "global", c->s->config.rate_global));
-    http_respond_json(c->x, 200, "{}");
 }

@@ -265,8 +265,13 @@ void on_admin_interactions_url(struct admin_call *c)
 {
     const char *url = json_str(c->body, "url");
 
+    if (json_is_null(json_object_get(c->body, "url"))) {
+        interactions_set_url(c->s->interactions, NULL, NULL, NULL);
+        http_respond_json(c->x, 200, "{\"url\":null}");
+        return;
+    }
     if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
-        admin_refuse(c, 400, "url: http:// or https://");
+        admin_refuse(c, 400, "url: http:// or https://, or null for the gateway");
         return;
     }
     interactions_set_url(c->s->interactions, url, on_done, wait_for(c));

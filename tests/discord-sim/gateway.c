@@ -26,7 +26,7 @@ enum {
     OP_REQUEST_SOUNDBOARD = 31,
     OP_REQUEST_CHANNEL_INFO = 43,
 };
-enum { DAY_MS = 24 * 3600 * 1000, MAX_GUILDS_PER_SHARD = 2500, MEMBERS_CHUNK = 100 };
+enum { DAY_MS = 24 * 3600 * 1000, MAX_GUILDS_PER_SHARD = 2500 };
 /* Discord: intents 0 to 16, 20, 21, 24 and 25 exist. */
 #define KNOWN_INTENTS ((PERM(17) - 1) | PERM(20) | PERM(21) | PERM(24) | PERM(25))
 
@@ -35,6 +35,8 @@ struct gateway *gateway_new(const struct gateway_config *config)
     struct gateway *gw = xcalloc(1, sizeof(*gw));
 
     gw->config = *config;
+    gw->token = xstrdup(config->token);
+    gw->rng.state = config->seed + 3;
     gw->identified_ms = xcalloc((size_t)config->max_concurrency, sizeof(*gw->identified_ms));
     return gw;
 }
@@ -64,6 +66,7 @@ void gateway_free(struct gateway *gw)
         session_end(gw->sessions);
     }
     free(gw->identified_ms);
+    free(gw->token);
     free(gw);
 }
 
@@ -85,7 +88,15 @@ void conn_close(struct gw_conn *c, int code)
     conn_wake(c);
 }
 
-static void conn_control(struct gw_conn *c, const char *text)
+void conn_drop(struct gw_conn *c)
+{
+    if (c->session)
+        session_detach(c->session);
+    c->dropped = true;
+    conn_wake(c);
+}
+
+void conn_control(struct gw_conn *c, const char *text)
 {
     if (c->control_count == GATEWAY_MAX_CONTROL) {
         conn_close(c, CLOSE_RATE_LIMITED);
@@ -93,6 +104,22 @@ static void conn_control(struct gw_conn *c, const char *text)
     }
     c->control[c->control_count++] = xstrdup(text);
     conn_wake(c);
+}
+
+static void say_hello(struct gw_conn *c)
+{
+    struct gateway_tricks *tricks = &c->gw->tricks;
+    CLEANUP(out_release) struct out o = OUT_EMPTY;
+
+    if (tricks->silent)
+        return;
+    if (tricks->early_reconnects > 0) {
+        tricks->early_reconnects--;
+        conn_control(c, "{\"t\":null,\"s\":null,\"op\":7,\"d\":null}");
+    }
+    out_json(&o, "{'t':null,'s':null,'op':10,'d':{'heartbeat_interval':%l,'_trace':[]}}",
+             tricks->hello_ms ? tricks->hello_ms : c->gw->config.heartbeat_ms);
+    conn_control(c, o.text);
 }
 
 struct gw_conn *gateway_connect(struct gateway *gw, const struct gw_hello *hello, int64_t now_ms)
@@ -111,10 +138,7 @@ struct gw_conn *gateway_connect(struct gateway *gw, const struct gw_hello *hello
         conn_close(c, CLOSE_INVALID_VERSION);
         return c;
     }
-    CLEANUP(out_release) struct out o = OUT_EMPTY;
-    out_json(&o, "{'t':null,'s':null,'op':10,'d':{'heartbeat_interval':%l,'_trace':[]}}",
-             gw->config.heartbeat_ms);
-    conn_control(c, o.text);
+    say_hello(c);
     return c;
 }
 
@@ -125,6 +149,8 @@ bool gw_conn_next(struct gw_conn *c, struct out *frame)
     struct session *s = c->session;
 
     out_clear(frame);
+    if (c->stalled)
+        return false;
     if (c->control_count) {
         out_text(frame, c->control[0]);
         free(c->control[0]);
@@ -147,6 +173,16 @@ bool gw_conn_is_dropped(const struct gw_conn *c)
     return c->dropped;
 }
 
+bool gw_conn_is_stalled(const struct gw_conn *c)
+{
+    return c->stalled;
+}
+
+bool gw_conn_wants_deflate(const struct gw_conn *c)
+{
+    return c->wants_deflate;
+}
+
 void gw_conn_gone(struct gw_conn *c, int code, int64_t now_ms)
 {
     struct session *s = c->session;
@@ -164,7 +200,7 @@ void gw_conn_gone(struct gw_conn *c, int code, int64_t now_ms)
 
 /* ---- IDENTIFY ---- */
 
-static void invalid_session(struct gw_conn *c, bool resumable)
+void conn_invalid_session(struct gw_conn *c, bool resumable)
 {
     c->gw->counts.invalid_sessions++;
     conn_control(c, resumable ? "{\"t\":null,\"s\":null,\"op\":9,\"d\":true}"
@@ -177,7 +213,7 @@ static bool is_token(const struct gateway *gw, const json_t *d)
 
     if (!strncmp(token, "Bot ", 4)) /* discord.js cuts it off, others send it */
         token += 4;
-    return !strcmp(token, gw->config.token);
+    return gw->token && !strcmp(token, gw->token);
 }
 
 /* False: not an array of two numbers with 0 <= id < count. */
@@ -223,6 +259,18 @@ static bool take_identify_budget(struct gateway *gw, int64_t now_ms)
     return true;
 }
 
+/* Discord: who identifies beyond the day's budget loses all sessions and the token. */
+static void reset_token(struct gateway *gw)
+{
+    gw->counts.token_resets++;
+    free(TAKE(gw->token));
+    log_warn("gateway_token_reset", "identify_total=%" PRId64, gw->config.identify_total);
+    for (struct gw_conn *c = gw->conns; c; c = c->next)
+        conn_close(c, CLOSE_AUTHENTICATION_FAILED);
+    while (gw->sessions)
+        session_end(gw->sessions);
+}
+
 static void push_ready(struct session *s)
 {
     const struct world *w = s->gw->config.world;
@@ -246,19 +294,39 @@ static void push_ready(struct session *s)
     event_unref(ready);
 }
 
-static void push_guilds(struct session *s)
+/* In the world's order, or in one of the generator's. malloc'd. */
+static const struct guild **guilds_of(struct session *s, size_t *ret_count)
 {
     const struct world *w = s->gw->config.world;
+    const struct guild **list = xcalloc(w->guild_count + 1, sizeof(struct guild *));
+    size_t count = 0;
 
-    for (size_t i = 0; i < w->guild_count; i++) {
-        if (!session_wants(s, w->guilds[i]->id, EVENT_GUILD_CREATE))
-            continue;
-        struct event *e = event_for_guild(w->guilds[i]);
+    for (size_t i = 0; i < w->guild_count; i++)
+        if (session_wants(s, w->guilds[i]->id, EVENT_GUILD_CREATE))
+            list[count++] = w->guilds[i];
+    for (size_t i = count; s->gw->tricks.shuffle_guilds && i > 1; i--) {
+        size_t other = rng_below(&s->gw->rng, i);
+        const struct guild *g = list[other];
+        list[other] = list[i - 1];
+        list[i - 1] = g;
+    }
+    *ret_count = count;
+    return list;
+}
+
+void session_push_guilds(struct session *s)
+{
+    size_t count;
+    const struct guild **list = guilds_of(s, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        struct event *e = event_for_guild(list[i]);
         session_push(s, e);
         event_unref(e);
         if (s->gw->config.on_guild)
-            s->gw->config.on_guild(s->gw->config.ctx, w->guilds[i]);
+            s->gw->config.on_guild(s->gw->config.ctx, list[i]);
     }
+    free(list);
 }
 
 static void start_session(struct gw_conn *c, const json_t *d, uint32_t shard, uint32_t shards)
@@ -272,11 +340,12 @@ static void start_session(struct gw_conn *c, const json_t *d, uint32_t shard, ui
     s->intents = (uint64_t)json_int(d, "intents", 0);
     s->conn = c;
     c->session = s;
+    c->wants_deflate = json_bool(d, "compress");
     c->gw->counts.identifies++;
     log_info("gateway_identify", "shard=%" PRIu32 " of=%" PRIu32 " intents=%" PRIu64, shard, shards,
              s->intents);
     push_ready(s);
-    push_guilds(s);
+    session_push_guilds(s);
 }
 
 /* The close code for an IDENTIFY that can never work; 0: it can. */
@@ -293,6 +362,8 @@ static int judge_identify(const struct gateway *gw, const json_t *d, uint32_t *r
         return CLOSE_SHARDING_REQUIRED;
     if (intents < 0 || (uint64_t)intents & ~KNOWN_INTENTS)
         return CLOSE_INVALID_INTENTS;
+    if ((uint64_t)intents & PRIVILEGED_INTENTS & ~gw->config.privileged)
+        return CLOSE_DISALLOWED_INTENTS;
     if (!json_is_object(json_object_get(d, "properties")))
         return CLOSE_DECODE_ERROR;
     return 0;
@@ -309,14 +380,12 @@ static void on_identify(struct gw_conn *c, const json_t *d, int64_t now_ms)
     int code = judge_identify(c->gw, d, &shard, &shards);
     if (!code && c->gw->session_count >= GATEWAY_MAX_SESSIONS)
         code = CLOSE_UNKNOWN_ERROR;
-    /* At Discord the spent budget ends all sessions and resets the token; nobody may get that far.
-     */
     if (!code && !take_identify_budget(c->gw, now_ms))
-        code = CLOSE_AUTHENTICATION_FAILED;
-    if (code)
+        reset_token(c->gw);
+    else if (code)
         conn_close(c, code);
     else if (!take_identify_slot(c->gw, shard, now_ms))
-        invalid_session(c, false);
+        conn_invalid_session(c, false);
     else
         start_session(c, d, shard, shards);
 }
@@ -345,12 +414,17 @@ static void on_resume(struct gw_conn *c, const json_t *d)
     }
     if (!s || seq < 0 || (uint64_t)seq + 1 < s->first_seq) {
         gw->counts.resumes_refused++;
-        invalid_session(c, false);
+        conn_invalid_session(c, false);
         return;
     }
     if ((uint64_t)seq >= s->next_seq) {
         gw->counts.resumes_refused++;
         conn_close(c, CLOSE_INVALID_SEQ);
+        return;
+    }
+    if (gw->tricks.refused_resumes > 0) {
+        gw->tricks.refused_resumes--;
+        conn_invalid_session(c, true);
         return;
     }
     take_over(s, c);
@@ -370,55 +444,8 @@ static void on_heartbeat(struct gw_conn *c, const json_t *d, int64_t now_ms)
     c->gw->counts.heartbeats++;
     if (c->session && json_is_integer(d))
         c->session->heartbeat_seq = (uint64_t)json_integer_value(d);
-    if (!c->gw->no_acks)
+    if (!c->gw->tricks.no_acks)
         conn_control(c, "{\"t\":null,\"s\":null,\"op\":11,\"d\":null}");
-}
-
-static bool is_asked_for(const struct member *m, const json_t *ids, const char *query)
-{
-    size_t i;
-    const json_t *id;
-
-    if (!member_is_here(m))
-        return false;
-    if (!ids)
-        return !strncmp(m->user->username, query, strlen(query));
-    if (json_is_string(ids)) {
-        uint64_t one = 0;
-        return id_parse(json_string_value(ids), &one) && one == m->user->id;
-    }
-    json_array_foreach(ids, i, id)
-    {
-        uint64_t one = 0;
-        if (json_is_string(id) && id_parse(json_string_value(id), &one) && one == m->user->id)
-            return true;
-    }
-    return false;
-}
-
-static void on_request_members(struct gw_conn *c, const json_t *d)
-{
-    const struct guild *g = world_guild(c->gw->config.world, json_id(d, "guild_id"));
-    const json_t *ids = json_object_get(d, "user_ids");
-    CLEANUP(out_release) struct out o = OUT_EMPTY;
-    size_t found = 0;
-
-    if (!g || !session_wants(c->session, g->id, EVENT_GUILD_MEMBERS_CHUNK))
-        return;
-    out_json(&o, "{'guild_id':%I,'nonce':%S,'chunk_index':0,'chunk_count':1,'members':[", g->id,
-             json_str(d, "nonce"));
-    for (size_t i = 0; i < g->member_count && found < MEMBERS_CHUNK; i++) {
-        if (!is_asked_for(&g->members[i], ids, json_str(d, "query")))
-            continue;
-        object_member(&o, g, &g->members[i], true, false);
-        out_text(&o, ",");
-        found++;
-    }
-    out_drop(&o, ',');
-    out_text(&o, "]}");
-    struct event *chunk = event_new(EVENT_GUILD_MEMBERS_CHUNK, NULL, o.text, NULL);
-    session_push(c->session, chunk);
-    event_unref(chunk);
 }
 
 static bool is_within_rate(struct gw_conn *c, int64_t now_ms)
@@ -443,7 +470,7 @@ static void on_authenticated_op(struct gw_conn *c, int64_t op, const json_t *d)
     else if (!c->session)
         conn_close(c, CLOSE_NOT_AUTHENTICATED);
     else if (op == OP_REQUEST_MEMBERS)
-        on_request_members(c, d);
+        conn_request_members(c, d);
 }
 
 static void on_payload(struct gw_conn *c, const json_t *root, int64_t now_ms)
@@ -466,7 +493,7 @@ void gw_conn_on_text(struct gw_conn *c, const char *text, size_t size, int64_t n
     CLEANUP(json_decref) json_t *root = NULL;
 
     c->gw->now_ms = now_ms;
-    if (c->close_code || c->dropped)
+    if (c->close_code || c->dropped || c->stalled)
         return;
     if (!is_within_rate(c, now_ms))
         conn_close(c, CLOSE_RATE_LIMITED);
@@ -482,68 +509,23 @@ void gw_conn_on_garbage(struct gw_conn *c)
     conn_close(c, CLOSE_DECODE_ERROR);
 }
 
-/* ---- faults and upkeep ---- */
-
-static void fault_conn(struct gw_conn *c, enum gateway_fault fault, int code)
-{
-    struct session *s = c->session;
-
-    switch (fault) {
-    case FAULT_RECONNECT:
-        conn_control(c, "{\"t\":null,\"s\":null,\"op\":7,\"d\":null}");
-        break;
-    case FAULT_HEARTBEAT:
-        conn_control(c, "{\"t\":null,\"s\":null,\"op\":1,\"d\":null}");
-        break;
-    case FAULT_CLOSE:
-        conn_close(c, code);
-        if (code == 1000 || code == 1001 || code == CLOSE_INVALID_SEQ)
-            session_end(s);
-        break;
-    case FAULT_DROP:
-        session_detach(s);
-        c->dropped = true;
-        conn_wake(c);
-        break;
-    case FAULT_INVALID_RESUMABLE:
-        session_detach(s);
-        invalid_session(c, true);
-        break;
-    case FAULT_INVALID:
-        session_end(s);
-        invalid_session(c, false);
-        break;
-    }
-}
-
-size_t gateway_fault(struct gateway *gw, int64_t shard, enum gateway_fault fault, int code,
-                     int64_t now_ms)
-{
-    size_t met = 0;
-
-    gw->now_ms = now_ms;
-    for (struct gw_conn *c = gw->conns, *next; c; c = next) {
-        next = c->next;
-        if (!c->session || c->close_code || (shard >= 0 && c->session->shard != shard))
-            continue;
-        fault_conn(c, fault, code);
-        met++;
-    }
-    return met;
-}
-
-void gateway_set_acks(struct gateway *gw, bool on)
-{
-    gw->no_acks = !on;
-}
+/* ---- upkeep ---- */
 
 void gateway_tick(struct gateway *gw, int64_t now_ms)
 {
+    int64_t silence_ms = (gw->tricks.hello_ms > gw->config.heartbeat_ms ? gw->tricks.hello_ms
+                                                                        : gw->config.heartbeat_ms) *
+                         3 / 2;
+
     gw->now_ms = now_ms;
-    for (struct gw_conn *c = gw->conns; c; c = c->next)
-        if (!c->close_code && !c->dropped &&
-            now_ms - c->last_beat_ms > gw->config.heartbeat_ms * 3 / 2)
+    for (struct gw_conn *c = gw->conns; c; c = c->next) {
+        if (c->close_code || c->dropped || now_ms - c->last_beat_ms <= silence_ms)
+            continue;
+        if (c->stalled) /* nobody is there to be told */
+            conn_drop(c);
+        else
             conn_close(c, CLOSE_SESSION_TIMED_OUT);
+    }
     for (struct session *s = gw->sessions, *next; s; s = next) {
         next = s->next;
         if (!s->conn && now_ms - s->left_ms > gw->config.session_keep_ms)

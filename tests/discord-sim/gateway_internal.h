@@ -4,6 +4,8 @@
 #ifndef SIM_GATEWAY_INTERNAL_H
 #define SIM_GATEWAY_INTERNAL_H
 
+#include <jansson.h>
+
 #include "tests/discord-sim/gateway.h"
 
 enum {
@@ -33,7 +35,9 @@ struct session {
     size_t cap;
     uint64_t first_seq, next_seq, sent_seq; /* sent_seq: the next one to go out */
     uint64_t heartbeat_seq;                 /* what the client said it has */
-    struct gw_conn *conn;                   /* NULL: waits for RESUME */
+    uint64_t members_guild_id;              /* whole-guild request: of which guild, and when */
+    int64_t members_ms;
+    struct gw_conn *conn; /* NULL: waits for RESUME */
     int64_t left_ms;
 };
 
@@ -47,7 +51,7 @@ struct gw_conn {
     char *control[GATEWAY_MAX_CONTROL]; /* frames beside the events, oldest first */
     size_t control_count;
     int close_code;
-    bool dropped;
+    bool dropped, stalled, wants_deflate;
     int64_t last_beat_ms, window_start_ms;
     int window_sends;
 };
@@ -57,7 +61,10 @@ struct gateway {
     struct session *sessions;
     struct gw_conn *conns;
     size_t session_count;
-    bool no_acks, coverage_known, is_covered;
+    bool coverage_known, is_covered;
+    char *token; /* NULL: it was reset and nobody has a new one yet */
+    struct gateway_tricks tricks;
+    struct rng rng;
     int64_t now_ms;         /* of the last call that said */
     int64_t *identified_ms; /* by key = shard % max_concurrency; 0: never */
     int64_t budget_start_ms, budget_used;
@@ -78,7 +85,16 @@ void session_frame(const struct session *s, uint64_t seq, struct out *frame);
 /* It waits for a RESUME from now on. */
 void session_detach(struct session *s);
 
+/* Has the shard's guilds sent, each of them once. */
+void session_push_guilds(struct session *s);
+/* op 8; in gateway_members.c */
+void conn_request_members(struct gw_conn *c, const json_t *d);
+
+void conn_control(struct gw_conn *c, const char *text);
+void conn_invalid_session(struct gw_conn *c, bool resumable);
 void conn_close(struct gw_conn *c, int code);
+/* Cut without a word; its session waits. */
+void conn_drop(struct gw_conn *c);
 void conn_wake(struct gw_conn *c);
 
 #endif

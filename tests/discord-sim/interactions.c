@@ -223,12 +223,26 @@ static const char *http_reason(int code)
     }
 }
 
+/* Discord: an endpoint that takes a wrong signature for a right one is removed, and mail is sent. */
 static void on_probe_answer(struct interactions *all, struct interaction *i, int code)
 {
-    if (code == 401)
+    if (code == 401) {
+        all->counts.probes_passed++;
         settle(all, i, (struct judgement){ .fate = FATE_ANSWERED });
-    else
-        fail(all, i, "probe_not_refused");
+        return;
+    }
+    fail(all, i, "probe_not_refused");
+    log_warn("endpoint_removed", "url=%s code=%d", all->url ? all->url : "", code);
+    all->counts.endpoints_removed++;
+    free(TAKE(all->url));
+}
+
+static void keep_answer(struct interaction *i, const json_t *callback)
+{
+    const char *text = json_str(json_object_get(callback, "data"), "content");
+
+    free(i->says);
+    i->says = *text ? strndup(text, SAYS_BYTES) : NULL;
 }
 
 static void on_ok_answer(struct interactions *all, struct interaction *i,
@@ -246,9 +260,8 @@ static void on_ok_answer(struct interactions *all, struct interaction *i,
         return;
     }
     struct judgement j = judge_callback(i->type, callback);
-    const char *text = json_str(json_object_get(callback, "data"), "content");
+    keep_answer(i, callback);
     i->answer_hash = hash_bytes(r->body, r->size);
-    i->says = *text ? strndup(text, SAYS_BYTES) : NULL;
     settle(all, i, j);
     if (j.fate != FATE_FAILED)
         apply_answer(all, i, callback);
@@ -357,6 +370,16 @@ static void post(struct interactions *all, const struct interaction *i, const ch
     http_client_send(all->sim->client, &call);
 }
 
+/* To each session of the guild's shard, or of shard 0. False: there is none. */
+static bool dispatch(struct interactions *all, struct interaction *i, const char *body)
+{
+    struct event *e = event_new(EVENT_INTERACTION_CREATE, NULL, body, NULL);
+
+    i->by_gateway = true;
+    all->counts.by_gateway += is_counted(i);
+    return gateway_dispatch(all->sim->gateway, i->guild_id, &e) > 0;
+}
+
 struct interaction *interactions_send(struct interactions *all, const struct interaction_ask *ask)
 {
     CLEANUP(out_release) struct out body = OUT_EMPTY;
@@ -366,13 +389,28 @@ struct interaction *interactions_send(struct interactions *all, const struct int
     struct interaction *i = add(all, ask);
     interaction_payload(all->sim, i, ask, &body);
     i->sent_us = clock_now_us();
-    if (!all->url) {
-        fail(all, i, "no_url");
-        tell(i, "");
+    if (all->url) {
+        post(all, i, ask->probe, &body);
         return i;
     }
-    post(all, i, ask->probe, &body);
+    if (i->type == INTERACTION_PING || !dispatch(all, i, body.text)) {
+        fail(all, i, "no_url");
+        tell(i, "");
+    }
     return i;
+}
+
+void interactions_probe(struct interactions *all, size_t way)
+{
+    static const char *const ways[] = { "signature", "timestamp", "body", "missing", "other_key" };
+    struct interaction_ask ask = { .kind = "probe",
+                                   .type = INTERACTION_PING,
+                                   .probe = ways[way % ARRAY_LEN(ways)] };
+
+    if (!all->url)
+        return;
+    all->counts.probes++;
+    (void)interactions_send(all, &ask);
 }
 
 void interactions_set_url(struct interactions *all, const char *url,
@@ -383,7 +421,9 @@ void interactions_set_url(struct interactions *all, const char *url,
         .kind = "ping", .type = INTERACTION_PING, .on_done = on_done, .ctx = ctx
     };
 
-    free(all->url);
+    free(TAKE(all->url));
+    if (!url)
+        return;
     all->url = xstrdup(url);
     (void)interactions_send(all, &ask);
 }
@@ -430,11 +470,28 @@ const char *interactions_callback(struct interactions *all, struct interaction *
 
     if (j.fate == FATE_FAILED)
         return j.reason;
+    keep_answer(i, callback);
     settle(all, i, j);
     apply_answer(all, i, callback);
-    if (i->http_code == 202)
-        tell(i, "");
+    if (i->http_code == 202 || i->by_gateway) {
+        CLEANUP(xfree) char *text = json_text(callback);
+        tell(i, text);
+    }
     return NULL;
+}
+
+static bool is_late(const struct interaction *i)
+{
+    return clock_now_us() - i->sent_us > INTERACTION_DEADLINE_MS * INT64_C(1000);
+}
+
+bool interactions_in_time(struct interactions *all, struct interaction *i)
+{
+    if (i->fate != FATE_PENDING || !is_late(i))
+        return true;
+    fail(all, i, "timeout");
+    tell(i, "");
+    return false;
 }
 
 void interactions_tick(struct interactions *all)
@@ -443,11 +500,8 @@ void interactions_tick(struct interactions *all)
         all->settled++;
     for (size_t n = all->settled; n < all->count; n++) {
         struct interaction *i = all->list[n];
-        if (i->fate != FATE_PENDING || i->http_code != 202 ||
-            clock_now_us() - i->sent_us <= INTERACTION_DEADLINE_MS * INT64_C(1000))
-            continue;
-        fail(all, i, "timeout");
-        tell(i, "");
+        if (i->http_code == 202 || i->by_gateway)
+            (void)interactions_in_time(all, i);
     }
 }
 
@@ -484,9 +538,9 @@ void interaction_line(const struct interaction *i, struct out *o)
              "{'n':%u,'kind':'interaction','id':%I,'name':%S,'type':%d,'guild_id':%N,"
              "'channel_id':%N,'user_id':%N,'target_id':%N,'fate':%S,'reason':%S,'http':%d,"
              "'callback':%d,'ephemeral':%b,'original_id':%N,'sent_at_ms':%l,'answered_us':%l,"
-             "'completed_us':%l,'completions':%d,'answer_hash':%S,'says':%S}\n",
+             "'completed_us':%l,'completions':%d,'answer_hash':%S,'says':%S,'by_gateway':%b}\n",
              i->number, i->id, i->kind, (int)i->type, i->guild_id, i->channel_id, i->user_id,
              i->target_id, fates[i->fate], i->reason, i->http_code, i->callback, i->ephemeral,
              i->original_id, i->sent_ms, i->answered_us, i->completed_us, (int)i->completions, hash,
-             i->says);
+             i->says, i->by_gateway);
 }

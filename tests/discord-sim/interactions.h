@@ -1,7 +1,10 @@
-/* interactions.h - signed interactions out to the edge, and what became of each.
+/* interactions.h - interactions out to the bot, and what became of each.
  *
- *     ask ─▶ payload ─▶ Ed25519 ─▶ POST ─▶ (3 s) judge ─▶ answered | deferred ─▶ completed by a
- * webhook call | failed
+ *     ask ─▶ payload ─▶ Ed25519 ─▶ POST to the endpoint ─▶ (3 s) judge ─▶ answered | deferred | failed
+ *                   └─▶ without one: INTERACTION_CREATE ─▶ (3 s) POST …/callback ─▶ judge
+ *     deferred ─▶ a webhook call ─▶ completed
+ *
+ * An endpoint that does not refuse a probe with 401 is taken away, as Discord does it.
  *
  * Sources: Discord's documentation, "Receiving and responding to interactions".
  *
@@ -45,7 +48,7 @@ struct interaction {
     char token[64];
     enum fate fate;
     int http_code, callback;
-    bool ephemeral, is_probe;
+    bool ephemeral, is_probe, by_gateway;
     const char *reason;   /* static: why it failed */
     uint64_t answer_hash; /* of the HTTP answer's body (calls.h); 0: none came */
     char *says; /* how the answer's text begins, for those who read the record; NULL: it has none */
@@ -76,12 +79,15 @@ struct interaction_ask {
 
 struct interactions *interactions_new(struct sim *s);
 void interactions_free(struct interactions *all);
-/* url is copied; sends a PING. on_done as in an ask. */
+/* url is copied; sends a PING. on_done as in an ask. NULL: interactions go over the gateway from now
+ * on, and on_done is not called. */
 void interactions_set_url(struct interactions *all, const char *url,
                           void (*on_done)(void *ctx, const struct interaction *i, const char *body),
                           void *ctx);
 const char *interactions_url(const struct interactions *all);
 struct interaction *interactions_send(struct interactions *all, const struct interaction_ask *ask);
+/* A PING with a signature that is wrong in one of five ways; nothing without an endpoint. */
+void interactions_probe(struct interactions *all, size_t way);
 /* By its token; NULL: nobody's, or older than 15 minutes. */
 struct interaction *interactions_by_token(struct interactions *all, const char *token);
 struct interaction *interactions_get(const struct interactions *all, uint64_t number);
@@ -93,12 +99,14 @@ void interactions_completed(struct interactions *all, struct interaction *i);
 const char *interactions_callback(struct interactions *all, struct interaction *i,
                                   const json_t *callback);
 
-/* Gives up on those that were accepted with 202 and had no callback in time. Once a second or so.
- */
+/* Whether the callback comes in time; fails it otherwise. */
+bool interactions_in_time(struct interactions *all, struct interaction *i);
+/* Gives up on those that wait for a callback and had none in time. Once a second or so. */
 void interactions_tick(struct interactions *all);
 
 struct interaction_counts { /* without PINGs and probes */
-    uint64_t sent, answered, deferred, completed, failed, in_flight;
+    uint64_t sent, answered, deferred, completed, failed, in_flight, by_gateway;
+    uint64_t probes, probes_passed, endpoints_removed;
     int64_t p50_us, p99_us, max_us, complete_p50_us, complete_p99_us;
 };
 void interactions_count(const struct interactions *all, struct interaction_counts *ret);

@@ -11,11 +11,14 @@
 #include "tests/discord-sim/admin.h"
 #include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/commands.h"
+#include "tests/discord-sim/faults.h"
 #include "tests/discord-sim/gateway_ws.h"
 #include "tests/discord-sim/interactions.h"
+#include "tests/discord-sim/mischief.h"
 #include "tests/discord-sim/oauth.h"
 #include "tests/discord-sim/publish.h"
 #include "tests/discord-sim/rest.h"
+#include "tests/discord-sim/storm.h"
 #include "tests/discord-sim/traffic.h"
 
 enum { TICK_MS = 500, MAX_BODY = 8 * 1024 * 1024 };
@@ -64,6 +67,22 @@ static const struct config_row rows[] = {
         .max = 1000000, .help = "REST requests a second and bucket; 0: no limit"),
     ROW("SIM_RATE_GLOBAL", CONFIG_INT, rate_global, .fallback = "0", .min = 0, .max = 1000000,
         .help = "REST requests a second over all; Discord: 50; 0: no limit"),
+    ROW("SIM_INVALID_MAX", CONFIG_INT, invalid_max, .fallback = "10000", .min = 0, .max = 1000000,
+        .help = "401, 403 and 429 in ten minutes, then Cloudflare answers; 0: never"),
+    ROW("SIM_PRIVILEGED", CONFIG_BOOL, privileged, .fallback = "true",
+        .help = "whether members, presences and message content are approved; else 4014"),
+    ROW("SIM_LARGE_GUILDS", CONFIG_INT, large_guilds, .fallback = "0", .min = 0, .max = 1000,
+        .help = "so many guilds, the first ones, are large"),
+    ROW("SIM_LARGE_BYTES", CONFIG_INT, large_bytes, .fallback = "4194304", .min = 100000,
+        .max = 16000000, .help = "how large the GUILD_CREATE of one is"),
+    ROW("SIM_SHUFFLE_GUILDS", CONFIG_BOOL, shuffle_guilds, .fallback = "false",
+        .help = "GUILD_CREATEs come in an order of the seed"),
+    ROW("SIM_REPEAT_PERMILLE", CONFIG_INT, repeat_permille, .fallback = "0", .min = 0, .max = 1000,
+        .help = "of a thousand events, so many come again"),
+    ROW("SIM_OMIT_PERMILLE", CONFIG_INT, omit_permille, .fallback = "0", .min = 0, .max = 1000,
+        .help = "of a thousand events, so many never come"),
+    ROW("SIM_PROBE_EACH_MS", CONFIG_INT, probe_each_ms, .fallback = "0", .min = 0, .max = 3600000,
+        .help = "how often the endpoint gets a wrong signature; 0: never"),
     ROW("SIM_MESSAGES_KEPT", CONFIG_INT, messages_kept, .fallback = "500000", .min = 100,
         .max = 100000000, .help = "beyond it the oldest message is gone"),
     ROW("SIM_RECORD_MAX", CONFIG_INT, record_max, .fallback = "5000000", .min = 0,
@@ -90,11 +109,21 @@ static void on_guild(void *ctx, const struct guild *g)
     record_add(s->record, what, NULL);
 }
 
+static void on_guild_gone(void *ctx, const struct guild *g)
+{
+    struct sim *s = ctx;
+    struct record_event what = { .type = EVENT_GUILD_DELETE, .guild_id = g->id };
+
+    record_add(s->record, what, NULL);
+}
+
 static void make_world(struct sim *s)
 {
     struct world_config world = { .seed = (uint64_t)s->config.seed,
                                   .application_id = s->application_id,
                                   .guilds = (size_t)s->config.guilds,
+                                  .large_guilds = (size_t)s->config.large_guilds,
+                                  .large_bytes = (size_t)s->config.large_bytes,
                                   .members = (size_t)s->config.members };
 
     s->world = world_new(&world);
@@ -103,6 +132,8 @@ static void make_world(struct sim *s)
     s->calls = calls_new((size_t)s->config.record_max);
     struct gateway_config gateway = { .token = s->config.token,
                                       .world = s->world,
+                                      .seed = (uint64_t)s->config.seed,
+                                      .privileged = s->config.privileged ? PRIVILEGED_INTENTS : 0,
                                       .heartbeat_ms = s->config.heartbeat_ms,
                                       .max_concurrency = s->config.max_concurrency,
                                       .identify_window_ms = s->config.identify_window_ms,
@@ -110,9 +141,16 @@ static void make_world(struct sim *s)
                                       .session_keep_ms = s->config.session_keep_ms,
                                       .replay = (size_t)s->config.replay,
                                       .on_guild = on_guild,
+                                      .on_guild_gone = on_guild_gone,
                                       .ctx = s };
     s->gateway = gateway_new(&gateway);
-    s->rates = rates_new(s->config.rate_per_bucket, s->config.rate_global);
+    gateway_tricks(s->gateway)->shuffle_guilds = s->config.shuffle_guilds;
+    s->rates = rates_new(s->config.rate_per_bucket, s->config.rate_global, s->config.invalid_max);
+    s->faults = faults_new((uint64_t)s->config.seed);
+    s->mischief = mischief_new((uint64_t)s->config.seed);
+    mischief_set(s->mischief,
+                 (struct mischief_rates){ s->config.repeat_permille, s->config.omit_permille });
+    s->storm = storm_new(s);
     s->commands = commands_new(s->world);
     s->oauth = oauth_new();
     s->interactions = interactions_new(s);
@@ -179,7 +217,18 @@ static void tell_ports(struct sim *s)
 struct ticking {
     struct sim *sim;
     struct loop_timer *timer;
+    int64_t probed_ms;
 };
+
+static void probe(struct ticking *t)
+{
+    int64_t now = clock_now_ms();
+
+    if (!t->sim->config.probe_each_ms || now - t->probed_ms < t->sim->config.probe_each_ms)
+        return;
+    t->probed_ms = now;
+    interactions_probe(t->sim->interactions, rng_below(&t->sim->rng, 5));
+}
 
 static void on_tick(void *ctx)
 {
@@ -187,6 +236,8 @@ static void on_tick(void *ctx)
 
     gateway_tick(t->sim->gateway, clock_now_ms());
     interactions_tick(t->sim->interactions);
+    mischief_flush(t->sim->mischief, t->sim);
+    probe(t);
     loop_timer_start(t->timer, TICK_MS);
 }
 
@@ -199,6 +250,8 @@ static void release(void *ctx)
     oauth_free(s->oauth);
     commands_free(s->commands);
     rates_free(s->rates);
+    faults_free(s->faults);
+    mischief_free(s->mischief);
     gateway_free(s->gateway);
     record_free(s->record);
     calls_free(s->calls);
@@ -230,6 +283,8 @@ static void serve(struct sim *s)
     loop_run(s->loop);
     http_client_free(s->client);
     traffic_free(s->traffic);
+    storm_free(s->storm);
+    rest_forget_delayed(s);
     loop_timer_free(ticking.timer);
 }
 

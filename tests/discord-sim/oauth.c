@@ -25,11 +25,12 @@ struct grant {
     struct user *user;
     char code[SECRET_SIZE], access[SECRET_SIZE], refresh[SECRET_SIZE]; /* "": spent or none */
     char scope[TEXT_SIZE], redirect_uri[1024], challenge[64];
-    int64_t made_ms;
+    int64_t made_ms, expires_ms; /* expires: of the access token */
 };
 struct oauth {
     struct grant grants[MAX_GRANTS];
     size_t next;
+    struct oauth_tricks tricks;
 };
 
 struct oauth *oauth_new(void)
@@ -42,11 +43,21 @@ void oauth_free(struct oauth *o)
     free(o);
 }
 
+struct oauth_tricks *oauth_tricks(struct oauth *o)
+{
+    return &o->tricks;
+}
+
+void oauth_revoke_all(struct oauth *o)
+{
+    memset(o->grants, 0, sizeof(o->grants));
+}
+
 static const struct grant *find_access(const struct oauth *o, const char *token)
 {
     for (size_t i = 0; *token && i < MAX_GRANTS; i++)
         if (!strcmp(o->grants[i].access, token))
-            return &o->grants[i];
+            return clock_now_ms() < o->grants[i].expires_ms ? &o->grants[i] : NULL;
     return NULL;
 }
 
@@ -137,21 +148,17 @@ static void copy_text(char *into, size_t size, const char *text)
     (void)snprintf(into, size, "%s", text);
 }
 
-static void redirect_with_code(struct rest_call *c, struct user *u)
+/* Back to the bot's site with one more parameter. */
+static void redirect(struct rest_call *c, const char *name, const char *value)
 {
-    struct grant *g = &c->s->oauth->grants[c->s->oauth->next++ % MAX_GRANTS];
     const char *uri = query(c, "redirect_uri");
     CLEANUP(out_release) struct out o = OUT_EMPTY;
 
-    *g = (struct grant){ .user = u, .made_ms = clock_now_ms() };
-    make_secret(g->code);
-    copy_text(g->scope, sizeof(g->scope), query(c, "scope"));
-    copy_text(g->redirect_uri, sizeof(g->redirect_uri), uri);
-    if (!strcmp(query(c, "code_challenge_method"), "S256"))
-        copy_text(g->challenge, sizeof(g->challenge), query(c, "code_challenge"));
     out_text(&o, uri);
-    out_text(&o, strchr(uri, '?') ? "&code=" : "?code=");
-    out_text(&o, g->code);
+    out_text(&o, strchr(uri, '?') ? "&" : "?");
+    out_text(&o, name);
+    out_text(&o, "=");
+    out_text(&o, value);
     if (*query(c, "state")) {
         out_text(&o, "&state=");
         add_encoded(&o, query(c, "state"));
@@ -160,6 +167,19 @@ static void redirect_with_code(struct rest_call *c, struct user *u)
         http_respond_text(c->x, 400, "redirect_uri");
     else
         http_redirect(c->x, o.text);
+}
+
+static void redirect_with_code(struct rest_call *c, struct user *u)
+{
+    struct grant *g = &c->s->oauth->grants[c->s->oauth->next++ % MAX_GRANTS];
+
+    *g = (struct grant){ .user = u, .made_ms = clock_now_ms() };
+    make_secret(g->code);
+    copy_text(g->scope, sizeof(g->scope), query(c, "scope"));
+    copy_text(g->redirect_uri, sizeof(g->redirect_uri), query(c, "redirect_uri"));
+    if (!strcmp(query(c, "code_challenge_method"), "S256"))
+        copy_text(g->challenge, sizeof(g->challenge), query(c, "code_challenge"));
+    redirect(c, "code", g->code);
 }
 
 void on_oauth_authorize(struct rest_call *c)
@@ -175,6 +195,11 @@ void on_oauth_authorize(struct rest_call *c)
     if (strcmp(query(c, "response_type"), "code") != 0 ||
         strncmp(query(c, "redirect_uri"), "http", 4) != 0) {
         http_respond_text(c->x, 400, "response_type must be code, redirect_uri an address");
+        return;
+    }
+    if (c->s->oauth->tricks.deny || !strcmp(query(c, "as"), "deny")) {
+        redirect(c, "error_description=The+resource+owner+denied+the+request&error",
+                 "access_denied");
         return;
     }
     if (id_parse(query(c, "as"), &as))
@@ -269,7 +294,8 @@ static struct grant *redeem(struct rest_call *c)
         struct grant *g = &c->s->oauth->grants[i];
         if (by_code && *code && !strcmp(g->code, code)) {
             g->code[0] = '\0'; /* works once, whatever comes of it */
-            bool fits = clock_now_ms() - g->made_ms <= CODE_MS &&
+            int64_t lives_ms = c->s->oauth->tricks.code_ms ? c->s->oauth->tricks.code_ms : CODE_MS;
+            bool fits = clock_now_ms() - g->made_ms <= lives_ms &&
                         !strcmp(g->redirect_uri, form(c, "redirect_uri")) &&
                         is_proof(g, form(c, "code_verifier"));
             return fits ? g : NULL;
@@ -302,12 +328,16 @@ void on_oauth_token(struct rest_call *c)
         oauth_error(c, 400, "invalid_grant");
         return;
     }
+    int64_t expires_s = c->s->oauth->tricks.expires_s ? c->s->oauth->tricks.expires_s : TOKEN_S;
+    g->expires_ms = clock_now_ms() + expires_s * 1000;
+    if (c->s->oauth->tricks.drop_scope)
+        copy_text(g->scope, sizeof(g->scope), "identify");
     make_secret(g->access);
     make_secret(g->refresh);
     out_json(&o,
-             "{'token_type':'Bearer','access_token':%S,'expires_in':%d,'refresh_token':%S,"
+             "{'token_type':'Bearer','access_token':%S,'expires_in':%l,'refresh_token':%S,"
              "'scope':%S}",
-             g->access, TOKEN_S, g->refresh, g->scope);
+             g->access, expires_s, g->refresh, g->scope);
     rest_answer(c, 200, &o);
 }
 

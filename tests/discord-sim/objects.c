@@ -82,9 +82,9 @@ void object_channel(struct out *o, const struct channel *c)
         add_thread_fields(o, c);
     else if (c->guild)
         out_json(o,
-                 ",'position':%d,'topic':null,'nsfw':false,'rate_limit_per_user':0,"
+                 ",'position':%d,'topic':%S,'nsfw':false,'rate_limit_per_user':0,"
                  "'permission_overwrites':%r",
-                 (int)(c->id & 15), c->overwrites);
+                 (int)(c->id & 15), c->topic, c->overwrites);
     out_text(o, "}");
 }
 
@@ -100,7 +100,7 @@ static void add_guild_fields(struct out *o, const struct guild *g)
 {
     out_json(o,
              "'id':%I,'name':%S,'icon':null,'owner_id':%I,'description':null,'features':[],"
-             "'emojis':[],'stickers':[],'afk_channel_id':null,'afk_timeout':300,"
+             "'stickers':[],'afk_channel_id':null,'afk_timeout':300,"
              "'system_channel_id':%N,'system_channel_flags':0,'rules_channel_id':null,"
              "'public_updates_channel_id':null,'verification_level':1,"
              "'default_message_notifications':0,'explicit_content_filter':0,'mfa_level':0,"
@@ -111,6 +111,13 @@ static void add_guild_fields(struct out *o, const struct guild *g)
         object_role(o, &g->roles[i]);
         out_text(o, ",");
     }
+    out_drop(o, ',');
+    out_text(o, "],\"emojis\":[");
+    for (size_t i = 0; i < g->emojis; i++)
+        out_json(o,
+                 "{'id':%I,'name':'otter_%d','roles':[],'require_colons':true,'managed':false,"
+                 "'animated':false,'available':true,'user':{'id':%I,'username':'otter'}},",
+                 g->id + i + 1, (int)i, g->owner_id);
     out_drop(o, ',');
     out_text(o, "]");
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/mischief.h"
 #include "tests/discord-sim/objects.h"
 
 enum { MAX_OTHER_NAMES = 64 };
@@ -14,11 +15,16 @@ enum { MAX_OTHER_NAMES = 64 };
 static bool send_event(struct sim *s, struct record_event what, const char *body,
                        const char *blanked, const struct message *about)
 {
+    if (about)
+        record_event_about(&what, about);
+    mischief_run(s->mischief, s, what.message_id);
+    if (mischief_omits(s->mischief))
+        return false;
     struct event *e = event_new(what.type, what.name, body, blanked);
-
     if (!gateway_dispatch(s->gateway, what.guild_id, &e))
         return false;
     record_add(s->record, what, about);
+    mischief_sent(s->mischief, &what, body, blanked);
     return true;
 }
 

@@ -57,6 +57,8 @@ static void count_event(struct record_guild *g, const struct record_event *e,
                         const struct message *about)
 {
     g->events++;
+    if (e->repeated)
+        return;
     if (e->type == EVENT_GUILD_MEMBER_ADD)
         g->members_added++;
     if (!about)
@@ -84,20 +86,24 @@ static void keep(struct record *r, const struct record_event *e)
     r->chunks[place / CHUNK_EVENTS][place % CHUNK_EVENTS] = *e;
 }
 
+void record_event_about(struct record_event *e, const struct message *about)
+{
+    e->message_id = about->id;
+    e->channel_id = about->channel_id;
+    e->has_content = about->had_content;
+    e->by_bot = about->author->bot;
+    if (!e->user_id)
+        e->user_id = about->author->id;
+}
+
 void record_add(struct record *r, struct record_event e, const struct message *about)
 {
     const struct guild *g = world_guild(r->world, e.guild_id);
 
     e.number = ++r->count;
     e.at_ms = clock_wall_ms();
-    if (about) {
-        e.message_id = about->id;
-        e.channel_id = about->channel_id;
-        e.has_content = about->had_content;
-        e.by_bot = about->author->bot;
-        if (!e.user_id)
-            e.user_id = about->author->id;
-    }
+    if (about)
+        record_event_about(&e, about);
     keep(r, &e);
     if (g)
         count_event(&r->guilds[g->index], &e, about);
@@ -129,7 +135,7 @@ void record_line(const struct record_event *e, struct out *o)
 {
     out_json(o,
              "{'n':%u,'kind':'event','type':%S,'guild_id':%I,'message_id':%N,'channel_id':%N,"
-             "'user_id':%N,'delta':%d,'has_content':%b,'by_bot':%b,'at_ms':%l}\n",
+             "'user_id':%N,'delta':%d,'has_content':%b,'by_bot':%b,'repeated':%b,'at_ms':%l}\n",
              e->number, e->name ? e->name : event_type_name(e->type), e->guild_id, e->message_id,
-             e->channel_id, e->user_id, e->delta, e->has_content, e->by_bot, e->at_ms);
+             e->channel_id, e->user_id, e->delta, e->has_content, e->by_bot, e->repeated, e->at_ms);
 }

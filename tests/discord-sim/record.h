@@ -23,6 +23,7 @@ struct record_event {
     const char *name; /* of EVENT_OTHER; static */
     int8_t delta;     /* reactions: +1, -1 */
     bool has_content, by_bot;
+    bool repeated; /* Discord sent it before: it changes nothing that must come of it */
 };
 /* What a guild must show in the end. */
 struct record_guild {
@@ -40,6 +41,8 @@ struct record *record_new(const struct world *w, size_t max_events);
 void record_free(struct record *r);
 DEFINE_CLEANUP(struct record *, record_free)
 
+/* Fills in what the message says. */
+void record_event_about(struct record_event *e, const struct message *about);
 /* about: the message it is about, as it is before a deletion or after a reaction; NULL: none. */
 void record_add(struct record *r, struct record_event e, const struct message *about);
 uint64_t record_count(const struct record *r);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/xmem.h"
 #include "tests/discord-sim/calls.h"
+#include "tests/discord-sim/faults.h"
 #include "tests/discord-sim/oauth.h"
 #include "tests/discord-sim/publish.h"
 
@@ -64,6 +65,8 @@ void rest_error(struct rest_call *c, int status, int code, const char *message)
     c->s->rest.not_found += status == 404;
     c->s->rest.bad_request += status == 400;
     c->s->rest.unauthorized += status == 401;
+    if (status == 401 || status == 403)
+        rates_count_invalid(c->s->rates, clock_now_ms());
     log_debug("rest_refused", "path=%s status=%d code=%d", http_path(c->x), status, code);
     out_json(&o, "{'message':%S,'code':%d}", message, code);
     rest_answer(c, status, &o);
@@ -93,20 +96,53 @@ static void set_rate_headers(struct rest_call *c, const struct rate_answer *rate
     set_header(c, "x-ratelimit-bucket", "%08x", (route + 1) * 2654435761U);
 }
 
+/* seconds with three digits */
+static void add_seconds(struct out *o, int64_t ms)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+    out_text(o, text);
+}
+
 void rest_limited(struct rest_call *c, const struct rate_answer *rate)
 {
     CLEANUP(out_release) struct out o = OUT_EMPTY;
+    bool global = rate->scope == RATE_GLOBAL;
 
     c->s->rest.limited++;
-    if (rate->global)
+    c->s->rest.limited_again += rate->again;
+    c->s->rest.limited_by[rate->scope]++;
+    if (rate->scope != RATE_SHARED)
+        rates_count_invalid(c->s->rates, clock_now_ms());
+    if (global)
         set_header(c, "x-ratelimit-global", "true");
-    set_header(c, "x-ratelimit-scope", "%s", rate->global ? "global" : "user");
+    else
+        set_rate_headers(c, rate, c->route);
+    set_header(c, "x-ratelimit-scope", "%s", rate_scope_name(rate->scope));
     set_header(c, "retry-after", "%d", (int)(rate->reset_after_ms + 999) / 1000);
-    out_json(&o, "{'message':'You are being rate limited.','retry_after':%l.", (int64_t)0);
-    char fraction[8];
-    (void)snprintf(fraction, sizeof(fraction), "%03d", (int)(rate->reset_after_ms % 1000));
-    out_json(&o, "%r,'global':%b}", fraction, rate->global);
+    out_json(&o, "{'message':%S,'retry_after':",
+             rate->scope == RATE_SHARED ? "The resource is being rate limited."
+                                        : "You are being rate limited.");
+    add_seconds(&o, rate->reset_after_ms);
+    out_json(&o, ",'global':%b}", global);
     rest_answer(c, 429, &o);
+}
+
+/* Not Discord: the proxy before it, which knows no JSON and no bucket. */
+static void answer_as_cloudflare(struct rest_call *c, int status, int64_t ms)
+{
+    CLEANUP(out_release) struct out o = OUT_EMPTY;
+
+    c->s->rest.cloudflare++;
+    http_answer_header(c->x, "server", "cloudflare");
+    if (status == 429)
+        set_header(c, "retry-after", "%d", (int)(ms + 999) / 1000);
+    out_text(&o,
+             "<!DOCTYPE html><html lang=\"en-US\"><head><title>Access denied | discord.com used "
+             "Cloudflare to restrict access</title></head><body><h1>Error 1015</h1><p>You are "
+             "being rate limited</p><p>error code: 1015</p></body></html>");
+    http_respond(c->x, status, "text/html; charset=UTF-8", o.text, o.size);
 }
 
 /* ---- finding ---- */
@@ -243,10 +279,11 @@ static bool has_agent(struct http_exchange *x)
 static bool authorize(struct rest_call *c, enum rest_auth auth)
 {
     const char *given = http_header(c->x, "authorization");
+    const char *token = gateway_token(c->s->gateway);
 
     if (auth == AUTH_OPEN || auth == AUTH_TOKEN)
         return true;
-    if (given && !strncmp(given, "Bot ", 4) && !strcmp(given + 4, c->s->config.token)) {
+    if (given && token && !strncmp(given, "Bot ", 4) && !strcmp(given + 4, token)) {
         c->as = &c->s->world->bot;
         if (has_agent(c->x))
             return true;
@@ -279,35 +316,46 @@ static bool read_body(struct rest_call *c)
     return false;
 }
 
+static const char *method_name(enum http_method method)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT", [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE"
+    };
+
+    return names[method];
+}
+
 static void record_call(struct rest_call *c, const struct route *route)
 {
-    static const char *const names[] = { [HTTP_GET] = "GET",
-                                         [HTTP_POST] = "POST",
-                                         [HTTP_PUT] = "PUT",
-                                         [HTTP_PATCH] = "PATCH",
-                                         [HTTP_DELETE] = "DELETE" };
     size_t size;
     const char *body = http_body(c->x, &size);
 
     if (route->auth == AUTH_BOT || route->auth == AUTH_TOKEN)
-        calls_add(c->s->calls, names[route->method], below_api(http_path(c->x)), body, size);
+        calls_add(c->s->calls, method_name(route->method), below_api(http_path(c->x)), body, size);
 }
 
+/* Interaction webhooks are told apart by id and token. */
+static uint64_t major_of(const struct rest_call *c, const struct route *route)
+{
+    if (route->auth != AUTH_TOKEN || !c->part[1])
+        return c->id[0];
+    return c->id[0] ^ hash_bytes(c->part[1], strlen(c->part[1]));
+}
+
+/* Answers authorized calls within their limits. */
 static void serve_route(struct rest_call *c, const struct route *route)
 {
-    unsigned number = (unsigned)(route - routes);
-
     if (!authorize(c, route->auth))
         return;
     if (route->auth != AUTH_OPEN) {
-        struct rate_answer rate =
-            rates_take(c->s->rates, number, c->id[0], route->auth != AUTH_TOKEN, clock_now_ms());
-        if (!rate.global)
-            set_rate_headers(c, &rate, number);
+        struct rate_answer rate = rates_take(c->s->rates, c->route, major_of(c, route),
+                                             route->auth != AUTH_TOKEN, clock_now_ms());
         if (rate.limited) {
             rest_limited(c, &rate);
             return;
         }
+        set_rate_headers(c, &rate, c->route);
     }
     if (route->method != HTTP_GET)
         record_call(c, route);
@@ -316,23 +364,122 @@ static void serve_route(struct rest_call *c, const struct route *route)
     json_decref(c->body);
 }
 
+/* ---- what goes wrong ---- */
+
+struct delayed {
+    struct rest_call call;
+    const struct route *route;
+    struct loop_timer *timer;
+    struct delayed *next;
+};
+
+static void on_delayed(void *ctx)
+{
+    struct delayed *d = ctx, **at = &d->call.s->delayed;
+
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    serve_route(&d->call, d->route);
+    loop_timer_free(d->timer);
+    free(d);
+}
+
+static void serve_later(struct rest_call *c, const struct route *route, int64_t ms)
+{
+    struct delayed *d = xcalloc(1, sizeof(*d));
+
+    d->call = *c;
+    d->route = route;
+    d->timer = loop_timer_new(c->s->loop, on_delayed, d);
+    d->next = c->s->delayed;
+    c->s->delayed = d;
+    loop_timer_start(d->timer, ms);
+}
+
+void rest_forget_delayed(struct sim *s)
+{
+    for (struct delayed *d = TAKE(s->delayed), *next; d; d = next) {
+        next = d->next;
+        loop_timer_free(d->timer);
+        free(d);
+    }
+}
+
+static void answer_status(struct rest_call *c, const struct rest_fault *f)
+{
+    bool is_json = *f->body == '{' || *f->body == '[';
+
+    if (!*f->body)
+        rest_error(c, f->status, f->code, "injected");
+    else
+        http_respond(c->x, f->status, is_json ? "application/json" : "text/html", f->body,
+                     strlen(f->body));
+}
+
+static void go_wrong(struct rest_call *c, const struct route *route, const struct rest_fault *f)
+{
+    static const char half[] = "{\"id\":\"13370\",\"content\":\"half an ob";
+
+    switch (f->how) {
+    case REST_FAULT_LIMIT: {
+        struct rate_answer rate =
+            rates_block(c->s->rates, c->route, major_of(c, route), f->scope, f->ms, clock_now_ms());
+        rest_limited(c, &rate);
+        break;
+    }
+    case REST_FAULT_STATUS:
+        answer_status(c, f);
+        break;
+    case REST_FAULT_CLOUDFLARE:
+        answer_as_cloudflare(c, f->status, f->ms);
+        break;
+    case REST_FAULT_GARBAGE:
+        http_respond(c->x, 200, "application/json", half, sizeof(half) - 1);
+        break;
+    case REST_FAULT_CUT:
+        http_mute(c->x);
+        http_respond(c->x, 500, NULL, NULL, 0);
+        break;
+    case REST_FAULT_LOSE:
+        http_mute(c->x);
+        serve_route(c, route);
+        break;
+    case REST_FAULT_DELAY:
+        serve_later(c, route, f->ms);
+        break;
+    case REST_FAULT_COUNT:
+        break;
+    }
+}
+
 void rest_serve(void *sim, struct http_exchange *x)
 {
     struct rest_call c = { .s = sim, .x = x };
     const char *path = below_api(http_path(x));
+    int64_t banned_ms = rates_banned_ms(c.s->rates, clock_now_ms());
     bool is_known = false;
 
     c.s->rest.requests++;
+    if (banned_ms && path) {
+        answer_as_cloudflare(&c, 429, banned_ms);
+        return;
+    }
     if (!strcmp(http_path(x), "/oauth2/authorize")) /* the browser's page has no /api */
         path = http_path(x);
     const struct route *route =
         path && strlen(path) < MAX_PATH_BYTES ? find_route(&c, path, &is_known) : NULL;
-    if (route)
-        serve_route(&c, route);
-    else if (is_known)
-        rest_error(&c, 405, 0, "405: Method Not Allowed");
+    if (!route) {
+        rest_error(&c, is_known ? 405 : 404, 0,
+                   is_known ? "405: Method Not Allowed" : "404: Not Found");
+        return;
+    }
+    c.route = (unsigned)(route - routes);
+    const struct rest_fault *fault = faults_take(c.s->faults, method_name(route->method), path);
+    if (fault)
+        go_wrong(&c, route, fault);
     else
-        rest_error(&c, 404, 0, "404: Not Found");
+        serve_route(&c, route);
 }
 
 void rest_audit(struct rest_call *c, struct guild *g, int action, uint64_t target_id)

@@ -15,6 +15,7 @@ enum { REST_MAX_PARTS = 3 };
 struct rest_call {
     struct sim *s;
     struct http_exchange *x;
+    unsigned route;                   /* its number */
     const char *part[REST_MAX_PARTS]; /* what the {} stood for */
     uint64_t id[REST_MAX_PARTS];      /* the same as snowflakes; 0: it is none */
     json_t *body;                     /* of POST, PUT, PATCH with JSON; else an empty object */
@@ -24,6 +25,9 @@ struct rest_call {
 
 /* Any path: also those that are not there. */
 void rest_serve(void *sim, struct http_exchange *x);
+
+/* Calls that wait for their delay are never answered. Before the loop is freed. */
+void rest_forget_delayed(struct sim *s);
 
 /* Each ends the call. */
 void rest_answer(struct rest_call *c, int status, const struct out *json);

@@ -16,11 +16,34 @@ enum {
     INVALID_FORM = 50035,
 };
 
+/* ?with_response=true */
+static void answer_callback(struct rest_call *c, const struct interaction *i)
+{
+    CLEANUP(out_release) struct out o = OUT_EMPTY;
+    const struct message *m = store_get(c->s->store, i->original_id);
+
+    out_json(&o,
+             "{'interaction':{'id':%I,'type':%d,'response_message_id':%N,"
+             "'response_message_loading':%b,'response_message_ephemeral':%b,'channel_id':%N,"
+             "'guild_id':%N}",
+             i->id, (int)i->type, m ? m->id : UINT64_C(0), i->callback == CALLBACK_DEFERRED_MESSAGE,
+             i->ephemeral, i->channel_id, i->guild_id);
+    out_json(&o, ",'resource':{'type':%d", i->callback);
+    if (m) {
+        out_text(&o, ",\"message\":");
+        object_message(&o, c->s->world, m, MESSAGE_REST);
+    }
+    out_text(&o, "}}");
+    rest_answer(c, 200, &o);
+}
+
 void on_interaction_callback(struct rest_call *c)
 {
+    const char *with_response = http_query(c->x, "with_response");
     struct interaction *i = interactions_by_token(c->s->interactions, c->part[1]);
 
-    if (!i || i->id != c->id[0] || i->fate == FATE_FAILED) {
+    if (!i || i->id != c->id[0] || !interactions_in_time(c->s->interactions, i) ||
+        i->fate == FATE_FAILED) {
         rest_error(c, 404, UNKNOWN_INTERACTION, "Unknown interaction");
         return;
     }
@@ -31,6 +54,8 @@ void on_interaction_callback(struct rest_call *c)
     const char *why = interactions_callback(c->s->interactions, i, c->body);
     if (why)
         rest_error(c, 400, INVALID_FORM, why);
+    else if (with_response && !strcmp(with_response, "true"))
+        answer_callback(c, i);
     else
         rest_done(c);
 }

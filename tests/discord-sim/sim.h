@@ -26,6 +26,10 @@ struct traffic;
 struct oauth;
 struct commands;
 struct calls;
+struct faults;
+struct delayed;
+struct mischief;
+struct storm;
 
 enum { AUDIT_KEPT = 1000 };
 
@@ -34,7 +38,10 @@ struct sim_config {
     const char *bind, *token, *application_id_text, *client_secret, *interactions_url, *port_file;
     int64_t port, admin_port, seed, guilds, members, shards, heartbeat_ms, max_concurrency;
     int64_t identify_window_ms, identify_total, session_keep_ms, replay, rate_per_bucket;
-    int64_t rate_global, messages_kept, record_max;
+    int64_t rate_global, invalid_max, messages_kept, record_max;
+    int64_t large_guilds, large_bytes, probe_each_ms;
+    int64_t repeat_permille, omit_permille;
+    bool privileged, shuffle_guilds;
 };
 struct sim {
     struct sim_config config;
@@ -50,16 +57,27 @@ struct sim {
     struct record *record;
     struct calls *calls;
     struct rates *rates;
+    struct faults *faults;   /* of REST */
+    struct delayed *delayed; /* REST calls that wait */
+    struct mischief *mischief;
+    struct storm *storm;
     struct interactions *interactions;
     struct traffic *traffic;
     struct oauth *oauth;
     struct commands *commands;
-    bool resume_refused;             /* the resume host is "down" */
-    uint64_t resume_url_connections; /* WebSockets that came to the resume URL */
-    json_t *audit;                   /* newest first */
-    struct idmap *nonces;            /* hash of channel and nonce → message id */
     struct {
-        uint64_t requests, unauthorized, bad_agent, not_found, limited, bad_request, nonce_repeats;
+        bool resume_refused;     /* the resume host is "down" */
+        int64_t refuse;          /* so many WebSockets are refused, whatever their path */
+        int64_t bytes_per_s;     /* each WebSocket is sent so much; 0: as it takes */
+        int64_t fragment, split; /* bytes: of a fragment, of a zlib-stream's message; 0: whole */
+        uint64_t resume_url_connections; /* WebSockets that came to the resume URL */
+        uint64_t refused;
+    } ws;
+    json_t *audit;        /* newest first */
+    struct idmap *nonces; /* hash of channel and nonce → message id */
+    struct {
+        uint64_t requests, unauthorized, bad_agent, not_found, bad_request, nonce_repeats;
+        uint64_t limited, limited_again, limited_by[RATE_SCOPES], cloudflare;
     } rest;
 };
 

@@ -46,6 +46,7 @@ static int set_up(void **state)
     p = (struct place){ .now = 1000, .world = world_new(&world) };
     struct gateway_config config = { .token = "secret",
                                      .world = p.world,
+                                     .privileged = PRIVILEGED_INTENTS,
                                      .heartbeat_ms = 1000,
                                      .max_concurrency = 2,
                                      .identify_window_ms = 5000,
@@ -286,6 +287,43 @@ static void the_daily_budget_of_identifies_runs_out(void **state)
     struct gw_conn *c = connect_to(p);
     identify(p, c, 0, 1, INTENTS);
     assert_int_equal(gw_conn_close_code(c), CLOSE_AUTHENTICATION_FAILED);
+
+    /* All sessions are gone, the token is another one. */
+    struct gateway_counts counts;
+    gateway_count(p->gw, &counts, p->now);
+    assert_int_equal(counts.sessions, 0);
+    assert_int_equal(counts.token_resets, 1);
+    assert_null(gateway_token(p->gw));
+    p->now += 24 * 3600 * 1000;
+    c = connect_to(p);
+    identify(p, c, 0, 1, INTENTS);
+    assert_int_equal(gw_conn_close_code(c), CLOSE_AUTHENTICATION_FAILED);
+    gateway_set_token(p->gw, "secret");
+    (void)start(p, INTENTS, id);
+}
+
+static void privileged_intents_must_be_approved(void **state)
+{
+    struct place *p = *state;
+    struct gateway_config config = { .token = "secret",
+                                     .world = p->world,
+                                     .privileged = 1 << 1,
+                                     .heartbeat_ms = 1000,
+                                     .max_concurrency = 1,
+                                     .identify_total = 10,
+                                     .replay = 16 };
+    CLEANUP(gateway_free) struct gateway *gw = gateway_new(&config);
+    struct gw_hello hello = {
+        .version = 10, .json = true, .resume_url = "ws://x/resume", .wake = on_wake
+    };
+    struct place other = { .world = p->world, .gw = gw, .now = 1000 };
+    struct gw_conn *c = gateway_connect(gw, &hello, 1000);
+
+    identify(&other, c, 0, 1, 1 | 1 << 15);
+    assert_int_equal(gw_conn_close_code(c), CLOSE_DISALLOWED_INTENTS);
+    c = gateway_connect(gw, &hello, 1000);
+    identify(&other, c, 0, 1, 1 | 1 << 1);
+    assert_int_equal(gw_conn_close_code(c), 0);
 }
 
 static void a_heartbeat_is_acknowledged_and_its_absence_ends_the_connection(void **state)
@@ -449,6 +487,144 @@ static void faults_do_what_they_say(void **state)
     assert_true(gw_conn_is_dropped(c));
 }
 
+static void a_stalled_connection_says_and_hears_nothing(void **state)
+{
+    struct place *p = *state;
+    char id[64];
+    struct gw_conn *c = start(p, INTENTS, id);
+
+    assert_int_equal(gateway_fault(p->gw, 0, FAULT_STALL, 0, p->now), 1);
+    assert_true(gw_conn_is_stalled(c));
+    (void)dispatch(p, EVENT_MESSAGE_CREATE, "{}", NULL);
+    say(p, c, "{\"op\":1,\"d\":5}");
+    expect_nothing(c);
+    assert_int_equal(gateway_fault(p->gw, 0, FAULT_CLOSE, 4000, p->now), 0);
+    gateway_tick(p->gw, p->now + 1501);
+    assert_true(gw_conn_is_dropped(c)); /* without a word */
+    assert_int_equal(gw_conn_close_code(c), 0);
+
+    struct gw_conn *again = connect_to(p);
+    expect_op(again, 10);
+    resume(p, again, id, 5);
+    assert_int_equal(expect_event(again, "MESSAGE_CREATE"), 6);
+    (void)expect_event(again, "RESUMED");
+}
+
+static void tricks_are_played_once_each(void **state)
+{
+    struct place *p = *state;
+    char id[64];
+    struct gw_conn *c = start(p, INTENTS, id);
+    struct gateway_tricks *tricks = gateway_tricks(p->gw);
+
+    tricks->early_reconnects = 1;
+    tricks->hello_ms = 77;
+    struct gw_conn *early = connect_to(p);
+    expect_op(early, 7);
+    CLEANUP(json_decref) json_t *hello = next(early);
+    assert_int_equal(json_int(json_object_get(hello, "d"), "heartbeat_interval", 0), 77);
+    expect_op(connect_to(p), 10);
+
+    tricks->refused_resumes = 1;
+    gw_conn_gone(c, 4000, p->now);
+    resume(p, early, id, 5);
+    CLEANUP(json_decref) json_t *invalid = next(early);
+    assert_true(json_is_true(json_object_get(invalid, "d")));
+    resume(p, early, id, 5);
+    (void)expect_event(early, "RESUMED");
+
+    tricks->silent = true;
+    expect_nothing(connect_to(p));
+}
+
+static void sessions_that_wait_can_expire(void **state)
+{
+    struct place *p = *state;
+    char id[64], other[64];
+    struct gw_conn *c = start(p, INTENTS, id);
+
+    p->now += 5000;
+    (void)start(p, INTENTS, other);
+    gw_conn_gone(c, 4000, p->now);
+    assert_int_equal(gateway_expire(p->gw, p->now), 1);
+    struct gw_conn *again = connect_to(p);
+    expect_op(again, 10);
+    resume(p, again, id, 5);
+    CLEANUP(json_decref) json_t *invalid = next(again);
+    assert_true(json_is_false(json_object_get(invalid, "d")));
+}
+
+static void an_outage_takes_each_guild_away_and_brings_it_back(void **state)
+{
+    struct place *p = *state;
+    char id[64];
+    struct gw_conn *c = start(p, INTENTS, id);
+    uint64_t sum = 0, expected = 0;
+    bool in_order = true;
+
+    assert_int_equal(gateway_outage(p->gw, -1, p->now), 4);
+    for (int i = 0; i < 4; i++) {
+        CLEANUP(json_decref) json_t *gone = next(c);
+        assert_string_equal(json_str(gone, "t"), "GUILD_DELETE");
+        assert_true(json_bool(json_object_get(gone, "d"), "unavailable"));
+    }
+    for (int i = 0; i < 4; i++) {
+        CLEANUP(json_decref) json_t *back = next(c);
+        assert_string_equal(json_str(back, "t"), "GUILD_CREATE");
+        uint64_t guild = json_id(json_object_get(back, "d"), "id");
+        in_order = in_order && guild == p->world->guilds[i]->id;
+        sum += guild;
+        expected += p->world->guilds[i]->id;
+    }
+    assert_true(sum == expected && !in_order);
+}
+
+/* The next frame's d of a chunk. */
+static json_t *chunk(struct gw_conn *c)
+{
+    json_t *frame = next(c);
+
+    assert_non_null(frame);
+    assert_string_equal(json_str(frame, "t"), "GUILD_MEMBERS_CHUNK");
+    json_t *d = json_incref(json_object_get(frame, "d"));
+    json_decref(frame);
+    return d;
+}
+
+static void members_are_asked_for_by_id_by_name_and_all_at_once(void **state)
+{
+    struct place *p = *state;
+    const struct guild *g = p->world->guilds[0];
+    char id[64], text[256];
+    struct gw_conn *c = start(p, INTENTS | 1 << 1, id);
+
+    (void)snprintf(text, sizeof(text),
+                   "{\"op\":8,\"d\":{\"guild_id\":\"%" PRIu64 "\",\"user_ids\":[\"%" PRIu64
+                   "\",\"99\"],\"nonce\":\"n1\"}}",
+                   g->id, g->members[1].user->id);
+    say(p, c, text);
+    CLEANUP(json_decref) json_t *by_id = chunk(c);
+    assert_int_equal(json_array_size(json_object_get(by_id, "members")), 1);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(by_id, "not_found"), 0)),
+                        "99");
+    assert_string_equal(json_str(by_id, "nonce"), "n1");
+
+    (void)snprintf(text, sizeof(text),
+                   "{\"op\":8,\"d\":{\"guild_id\":\"%" PRIu64 "\",\"query\":\"\",\"limit\":0}}",
+                   g->id);
+    say(p, c, text);
+    CLEANUP(json_decref) json_t *all = chunk(c);
+    assert_int_equal(json_array_size(json_object_get(all, "members")), g->member_count);
+    p->now += 29000;
+    say(p, c, text);
+    CLEANUP(json_decref) json_t *limited = next(c);
+    assert_string_equal(json_str(limited, "t"), "RATE_LIMITED");
+    assert_int_equal(json_int(json_object_get(limited, "d"), "opcode", 0), 8);
+    p->now += 1000;
+    say(p, c, text);
+    json_decref(chunk(c));
+}
+
 static void traffic_waits_for_a_slow_reader_and_a_half_full_ring(void **state)
 {
     struct place *p = *state;
@@ -486,6 +662,12 @@ int main(void)
         TEST(a_resume_takes_the_session_from_its_old_connection),
         TEST(events_go_to_those_who_have_the_intent_and_content_only_with_its_own),
         TEST(faults_do_what_they_say),
+        TEST(privileged_intents_must_be_approved),
+        TEST(a_stalled_connection_says_and_hears_nothing),
+        TEST(tricks_are_played_once_each),
+        TEST(sessions_that_wait_can_expire),
+        TEST(an_outage_takes_each_guild_away_and_brings_it_back),
+        TEST(members_are_asked_for_by_id_by_name_and_all_at_once),
         TEST(traffic_waits_for_a_slow_reader_and_a_half_full_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,13 +178,13 @@ static void the_record_says_what_must_be_there_in_the_end(void **state)
 
 static void a_bucket_refuses_what_is_beyond_its_window_and_no_other_bucket(void **state)
 {
-    CLEANUP(rates_free) struct rates *r = rates_new(2, 0);
+    CLEANUP(rates_free) struct rates *r = rates_new(2, 0, 0);
 
     (void)state;
     assert_false(rates_take(r, 1, 10, true, 100).limited);
     assert_int_equal(rates_take(r, 1, 10, true, 200).remaining, 0);
     struct rate_answer a = rates_take(r, 1, 10, true, 300);
-    assert_true(a.limited && !a.global);
+    assert_true(a.limited && a.scope == RATE_USER);
     assert_int_equal(a.reset_after_ms, 800);
     assert_false(rates_take(r, 1, 11, true, 300).limited);
     assert_false(rates_take(r, 1, 10, true, 1100).limited);
@@ -192,11 +192,11 @@ static void a_bucket_refuses_what_is_beyond_its_window_and_no_other_bucket(void 
 
 static void the_global_limit_does_not_bind_interaction_webhooks(void **state)
 {
-    CLEANUP(rates_free) struct rates *r = rates_new(0, 1);
+    CLEANUP(rates_free) struct rates *r = rates_new(0, 1, 0);
 
     (void)state;
     assert_false(rates_take(r, 1, 10, true, 100).limited);
-    assert_true(rates_take(r, 2, 11, true, 100).global);
+    assert_int_equal(rates_take(r, 2, 11, true, 100).scope, RATE_GLOBAL);
     assert_false(rates_take(r, 3, 12, false, 100).limited);
 }
 

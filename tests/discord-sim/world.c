@@ -1,6 +1,7 @@
 #include "tests/discord-sim/world.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,7 @@ static void channel_free(struct channel *c)
 {
     free(c->name);
     free(c->overwrites);
+    free(c->topic);
     free(c->messages);
     free(c);
 }
@@ -293,6 +295,22 @@ static void make_channels(struct world *w, struct guild *g)
     hide(g, g->mod_log);
 }
 
+/* Discord: 500 channels with topics of 1,024 characters; what is missing then are emojis. */
+static void make_large(struct world *w, struct guild *g, size_t bytes)
+{
+    enum { CHANNELS = 490, TOPIC = 1024, EMOJI_BYTES = 150, CHANNEL_BYTES = 4400 };
+    static const char otter[] = "\xf0\x9f\xa6\xa6";
+    char topic[4 * TOPIC + 1] = "", name[32];
+
+    for (size_t i = 0; i < TOPIC; i++)
+        memcpy(topic + 4 * i, otter, 5);
+    for (size_t i = 0; i < CHANNELS && bytes > CHANNEL_BYTES; i++, bytes -= CHANNEL_BYTES) {
+        (void)snprintf(name, sizeof(name), "room-%zu", i);
+        make_channel(w, g, CHANNEL_TEXT, name)->topic = xstrdup(topic);
+    }
+    g->emojis = bytes / EMOJI_BYTES;
+}
+
 static void make_members(struct world *w, struct guild *g, size_t count, struct rng *r)
 {
     size_t start = rng_below(r, w->user_count);
@@ -326,6 +344,8 @@ static struct guild *make_guild(struct world *w, const struct world_config *conf
     make_roles(g);
     make_channels(w, g);
     make_members(w, g, config->members, r);
+    if (index < config->large_guilds)
+        make_large(w, g, config->large_bytes);
     (void)idmap_put(w->guild_by_id, g->id, g);
     return g;
 }

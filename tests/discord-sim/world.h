@@ -60,6 +60,7 @@ struct channel {
     struct guild *guild;              /* NULL: a DM */
     struct user *recipient;           /* of a DM */
     char *name, *overwrites;          /* overwrites: JSON array */
+    char *topic;                      /* NULL: none */
     int type;
     bool locked, archived;
     uint64_t *messages; /* ids, oldest first; may name messages that are gone */
@@ -69,6 +70,7 @@ struct guild {
     uint64_t id, owner_id;
     uint32_t index;
     char *name;
+    size_t emojis; /* of a large one */
     struct role *roles;
     size_t role_count;
     struct channel **channels; /* threads too */
@@ -85,6 +87,7 @@ struct guild {
 struct world_config {
     uint64_t seed, application_id;
     size_t guilds, members;
+    size_t large_guilds, large_bytes; /* so many, the first ones, have so large a GUILD_CREATE */
 };
 struct world {
     struct guild **guilds;
