@@ -115,7 +115,7 @@ static void send_batch(void *ctx)
 
 void guilds_seen_add(struct guilds_seen *s, uint64_t guild_id)
 {
-    if (guild_id == 0 || s->count >= WAITING_MAX)
+    if (s->count >= WAITING_MAX)
         return;
     if (s->count == s->room) {
         s->room = s->room ? s->room * 2 : BATCH;

@@ -105,26 +105,67 @@ void window_begin_session(struct window *w, uint64_t seq)
     w->watermark = seq;
 }
 
-bool window_add(struct window *w, uint64_t guild_id, uint64_t seq, char **data, size_t size)
+/* NULL: the ring is full. */
+static struct window_entry *append(struct window *w, const struct window_entry *e)
 {
     if (w->tail - w->head >= WINDOW_RING)
+        return NULL;
+    struct window_entry *at_tail = at(w, w->tail);
+    *at_tail = *e;
+    at_tail->number = w->tail++;
+    at_tail->session = w->session;
+    w->bytes += e->size;
+    return at_tail;
+}
+
+bool window_add(struct window *w, uint64_t guild_id, uint64_t seq, char **data, size_t size)
+{
+    struct window_entry *e = append(w, &(struct window_entry){ .guild_id = guild_id,
+                                                               .seq = seq,
+                                                               .acked = *data == NULL,
+                                                               .data = *data,
+                                                               .size = size });
+    if (!e)
         return false;
-    struct window_entry *e = at(w, w->tail);
-    *e = (struct window_entry){
-        .number = w->tail,
-        .guild_id = guild_id,
-        .seq = seq,
-        .session = w->session,
-        .acked = *data == NULL,
-        .data = TAKE(*data),
-        .size = size,
-    };
-    w->tail++;
-    w->bytes += size;
+    *data = NULL;
     if (!e->acked)
         lane_append(w, e);
     advance(w);
     return true;
+}
+
+uint64_t window_hold(struct window *w, uint64_t guild_id, uint64_t seq, char **data, size_t size)
+{
+    struct window_entry *e = append(
+        w, &(struct window_entry){
+               .guild_id = guild_id, .seq = seq, .held = true, .data = *data, .size = size });
+    if (!e)
+        return 0;
+    *data = NULL;
+    return e->number;
+}
+
+static struct window_entry *find_held(struct window *w, uint64_t number)
+{
+    must(number >= w->head && number < w->tail && at(w, number)->held);
+    return at(w, number);
+}
+
+void window_release(struct window *w, uint64_t number)
+{
+    struct window_entry *e = find_held(w, number);
+
+    e->held = false;
+    e->acked = true;
+    advance(w);
+}
+
+void window_send(struct window *w, uint64_t number)
+{
+    struct window_entry *e = find_held(w, number);
+
+    e->held = false;
+    lane_append(w, e);
 }
 
 struct window_entry *window_next(struct window *w)

@@ -29,7 +29,7 @@ struct window_entry {
     uint64_t number; /* 1, 2, 3 … in the order added: names the entry */
     uint64_t guild_id, seq;
     uint32_t session; /* which of the shard's sessions, counted here */
-    bool out, acked;
+    bool out, held, acked;
     unsigned tries;
     char *data; /* owned; NULL: nothing to send */
     size_t size;
@@ -44,6 +44,14 @@ void window_free(struct window *window);
 void window_begin_session(struct window *window, uint64_t seq);
 /* Takes *data (malloc'd; NULL: counts as acked at once). False, nothing taken: the ring is full. */
 bool window_add(struct window *window, uint64_t guild_id, uint64_t seq, char **data, size_t size);
+/* As window_add, but the entry keeps its place and does not go out until it is decided about.
+ * Returns its number; 0: the ring is full. */
+uint64_t window_hold(struct window *window, uint64_t guild_id, uint64_t seq, char **data,
+                     size_t size);
+/* It need not go out: counts as acked. */
+void window_release(struct window *window, uint64_t number);
+/* It goes out, behind what its guild has waiting. */
+void window_send(struct window *window, uint64_t number);
 /* The next entry that may go out now, marked as out; NULL: none. */
 struct window_entry *window_next(struct window *window);
 /* What became of an entry that was out. NULL number: unknown ones are ignored. */

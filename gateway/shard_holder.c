@@ -253,19 +253,48 @@ static void do_grant(struct shard_holder *h)
     h->wish = identify_ask(h->pod->gate, h->shard, on_granted, h);
 }
 
+/* Guild 0 stands for direct messages and user installs, which come on shard 0. */
 static void tell_guilds(struct shard_holder *h, const struct frame *f)
 {
+    bool is_ready = strcmp(f->type, "READY") == 0;
     struct frame_walk walk;
     struct span key, guild;
+    uint64_t id;
 
     if (!h->pod->seen)
         return;
-    if (strcmp(f->type, "GUILD_CREATE") == 0)
+    if (h->shard == 0 && (is_ready || strcmp(f->type, "RESUMED") == 0))
+        guilds_seen_add(h->pod->seen, 0);
+    if (strcmp(f->type, "GUILD_CREATE") == 0 && f->id)
         guilds_seen_add(h->pod->seen, f->id);
-    if (strcmp(f->type, "READY") != 0 || !frame_walk_start(frame_member(f->d, "guilds"), &walk))
+    if (!is_ready || !frame_walk_start(frame_member(f->d, "guilds"), &walk))
         return;
     while (frame_walk_next(&walk, &key, &guild))
-        guilds_seen_add(h->pod->seen, frame_id(frame_member(guild, "id")));
+        if ((id = frame_id(frame_member(guild, "id"))) != 0)
+            guilds_seen_add(h->pod->seen, id);
+}
+
+static void on_interaction_end(void *ctx, uint64_t place, bool store)
+{
+    struct shard_holder *h = ctx;
+
+    if (store)
+        shard_publisher_send(h->publisher, place);
+    else
+        shard_publisher_release(h->publisher, place);
+}
+
+/* False: it goes the way of all events; its owner answers it when it comes there. */
+static bool take_interaction(struct shard_holder *h, const struct frame *f)
+{
+    struct interaction_place place = { .on_end = on_interaction_end, .ctx = h };
+
+    if (strcmp(f->type, "INTERACTION_CREATE") != 0 ||
+        !interactions_would_take(h->pod->interactions, f) ||
+        shard_publisher_hold(h->publisher, f, &place.place, NULL) != STATUS_OK)
+        return false;
+    interactions_take(h->pod->interactions, f, &place);
+    return true;
 }
 
 static void do_dispatch(struct shard_holder *h, const struct frame *f)
@@ -274,6 +303,10 @@ static void do_dispatch(struct shard_holder *h, const struct frame *f)
 
     must(f);
     tell_guilds(h, f);
+    if (take_interaction(h, f)) {
+        pause_when_full(h);
+        return;
+    }
     if (shard_publisher_add(h->publisher, f, &err) != STATUS_OK) {
         /* Never with flow control at work. The session goes back to what was taken in. */
         log_error("shard_overrun", "shard=%u seq=%" PRIu64 " error=%s", h->shard, f->seq,
@@ -446,6 +479,7 @@ void shard_holder_free(struct shard_holder *h)
         return;
     shard_socket_close(&h->socket, SHARD_CLOSE_KEEPS);
     identify_cancel(&h->wish);
+    interactions_forget(h->pod->interactions, h);
     shard_keeper_free(h->keeper);
     shard_publisher_free(h->publisher);
     loop_timer_free(h->timer);

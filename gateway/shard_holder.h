@@ -19,6 +19,7 @@
 #include "gateway/gateway_info.h"
 #include "gateway/guilds_seen.h"
 #include "gateway/identify.h"
+#include "gateway/interactions.h"
 #include "gateway/shard_socket.h"
 
 /* What all holders of a pod share. */
@@ -31,6 +32,7 @@ struct shard_pod {
     struct gateway_info *info;
     struct identify_gate *gate;
     struct guilds_seen *seen; /* NULL: nobody to tell */
+    struct interactions *interactions;
 };
 
 struct shard_holder;

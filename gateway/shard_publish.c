@@ -184,8 +184,16 @@ static char *payload_of(const struct frame *f, size_t most, struct arena *arena)
     return text;
 }
 
+/* Which event this is, and what it is called on the bus. */
+struct identity {
+    const char *session;
+    uint64_t seq;
+    char message_id[SHARD_SESSION_SIZE + 24];
+};
+
 static enum status encode_event(struct shard_publisher *p, const struct frame *f,
-                                struct arena *arena, void **ret_data, size_t *ret_size)
+                                const struct identity *identity, struct arena *arena,
+                                void **ret_data, size_t *ret_size)
 {
     Guildbus__V1__Event event;
     Guildbus__V1__Envelope envelope;
@@ -200,24 +208,25 @@ static enum status encode_event(struct shard_publisher *p, const struct frame *f
     event.guild_id = frame_guild(f);
     event.type = type;
     event.payload_json = payload_of(f, most, arena);
-    event.session = p->session;
-    event.seq = f->seq;
+    event.session = arena_strdup(arena, identity->session);
+    event.seq = identity->seq;
     event.shard = p->config.shard;
     event.received_ms = clock_wall_ms();
-    if (!event.payload_json || strlen(event.payload_json) > most)
+    if (!event.session || !event.payload_json || strlen(event.payload_json) > most)
         return STATUS_BUSY;
     envelope.body_case = GUILDBUS__V1__ENVELOPE__BODY_EVENT;
     envelope.event = &event;
     return codec_encode(&envelope, arena, ret_data, ret_size, &err);
 }
 
-static char *parcel_of(struct shard_publisher *p, const struct frame *f, size_t *ret_size)
+static char *parcel_of(struct shard_publisher *p, const struct frame *f,
+                       const struct identity *identity, size_t *ret_size)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(f->d.size * 3 + ARENA_EXTRA);
     void *data = NULL;
     size_t size = 0;
 
-    if (encode_event(p, f, arena, &data, &size) != STATUS_OK) {
+    if (encode_event(p, f, identity, arena, &data, &size) != STATUS_OK) {
         metric_add(&too_large, 1);
         log_error("event_too_large", "shard=%u guild=%" PRIu64 " type=%s bytes=%zu",
                   p->config.shard, frame_guild(f), f->type, f->d.size);
@@ -226,25 +235,61 @@ static char *parcel_of(struct shard_publisher *p, const struct frame *f, size_t 
     struct parcel *parcel = xcalloc(1, sizeof(*parcel) + size);
     parcel->received_us = clock_now_us();
     parcel->size = size;
-    (void)snprintf(parcel->message_id, sizeof(parcel->message_id), "%s:%" PRIu64, p->session,
-                   f->seq);
+    memcpy(parcel->message_id, identity->message_id, sizeof(parcel->message_id));
     memcpy(parcel->body, data, size);
     *ret_size = sizeof(*parcel) + size;
     return (char *)parcel;
 }
 
+static enum status no_room(const struct shard_publisher *p, struct err *err)
+{
+    return err_set(err, STATUS_BUSY, "%zu dispatches wait for the bus", window_waiting(p->window));
+}
+
 enum status shard_publisher_add(struct shard_publisher *p, const struct frame *f, struct err *err)
 {
+    struct identity identity = { .session = p->session, .seq = f->seq };
     size_t size = 0;
-    char *data = is_for_the_bus(f) ? parcel_of(p, f, &size) : NULL;
 
+    (void)snprintf(identity.message_id, sizeof(identity.message_id), "%s:%" PRIu64, p->session,
+                   f->seq);
+    char *data = is_for_the_bus(f) ? parcel_of(p, f, &identity, &size) : NULL;
     if (!window_add(p->window, frame_guild(f), f->seq, &data, size)) {
         free(data);
-        return err_set(err, STATUS_BUSY, "%zu dispatches wait for the bus",
-                       window_waiting(p->window));
+        return no_room(p, err);
     }
     send_ready(p);
     return STATUS_OK;
+}
+
+/* As the edge stores one: executed once whoever stores it how often. */
+enum status shard_publisher_hold(struct shard_publisher *p, const struct frame *f,
+                                 uint64_t *ret_place, struct err *err)
+{
+    struct identity identity = { .session = "deferred" };
+    size_t size = 0;
+
+    (void)snprintf(identity.message_id, sizeof(identity.message_id), "interaction:%" PRIu64, f->id);
+    CLEANUP(xfree) char *data = parcel_of(p, f, &identity, &size);
+    if (!data)
+        return err_set(err, STATUS_BUSY, "over the bus's largest payload");
+    uint64_t place = window_hold(p->window, frame_guild(f), f->seq, &data, size);
+    if (!place)
+        return no_room(p, err);
+    *ret_place = place;
+    return STATUS_OK;
+}
+
+void shard_publisher_release(struct shard_publisher *p, uint64_t place)
+{
+    window_release(p->window, place);
+    p->config.on_progress(p->config.ctx);
+}
+
+void shard_publisher_send(struct shard_publisher *p, uint64_t place)
+{
+    window_send(p->window, place);
+    send_ready(p);
 }
 
 void shard_publisher_begin(struct shard_publisher *p, const struct shard_session *session)

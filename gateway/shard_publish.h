@@ -40,6 +40,13 @@ void shard_publisher_begin(struct shard_publisher *publisher, const struct shard
 enum status shard_publisher_add(struct shard_publisher *publisher, const struct frame *frame,
                                 struct err *err) MUST_CHECK;
 
+/* An interaction that is being answered: its place is kept until it is released (done with) or sent
+ * (as a deferred one, under its own id). BUSY: no room, or over the bus's largest payload. */
+enum status shard_publisher_hold(struct shard_publisher *publisher, const struct frame *frame,
+                                 uint64_t *ret_place, struct err *err) MUST_CHECK;
+void shard_publisher_release(struct shard_publisher *publisher, uint64_t place);
+void shard_publisher_send(struct shard_publisher *publisher, uint64_t place);
+
 /* Stop reading. */
 bool shard_publisher_is_full(const struct shard_publisher *publisher);
 /* Read on. */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/xmem.h"
 #include "gateway/gateway_info.h"
+#include "gateway/interactions.h"
 #include "gateway/shard_holder.h"
 
 enum {
@@ -195,6 +196,8 @@ enum status shards_new(const struct shards_config *config, struct shards **ret_s
         .pod = config->pod,
         .ask_coordinator = config->ask_coordinator,
     });
+    s->pod.interactions = interactions_new(&(struct interactions_config){
+        .loop = config->loop, .bus = config->bus, .rest = config->rest });
     if (config->ask_coordinator)
         s->pod.seen = guilds_seen_new(config->loop, config->bus, config->pod);
     s->lost_timer = loop_timer_new(config->loop, on_lost_timer, s);
@@ -209,6 +212,7 @@ void shards_free(struct shards *s)
         return;
     for (size_t i = 0; i < s->holder_count; i++)
         shard_holder_free(s->holders[i]);
+    interactions_free(s->pod.interactions);
     guilds_seen_free(s->pod.seen);
     identify_gate_free(s->pod.gate);
     gateway_info_free(s->pod.info);

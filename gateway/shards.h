@@ -26,7 +26,7 @@ struct shards;
 struct shards_config {
     struct loop *loop;
     struct bus *bus;
-    struct discord_rest *rest; /* for GET /gateway/bot */
+    struct discord_rest *rest; /* for GET /gateway/bot and answers to interactions */
     const char *token, *pod;
     uint64_t incarnation;
     bool compress;        /* ask Discord for zlib-stream */

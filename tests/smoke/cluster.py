@@ -260,8 +260,7 @@ class Cluster:
         gateways = [self.processes[p] for p in self.pods]
 
         def owned():
-            status = self.status()
-            return status.get("guilds_owned", 0) >= self.options.guilds
+            return self.status().get("guilds_owned", 0) >= self.options.guilds and len(self.assignments()) >= self.options.guilds
         wait_for(f"all {self.options.guilds} guilds have an owner", owned, timeout_s, gateways)
 
     # ---- questions ----
@@ -277,11 +276,12 @@ class Cluster:
             return {}
 
     def assignments(self):
-        """{guild: pod}"""
+        """{guild: pod}, without guild 0 (direct messages)"""
         found, after = {}, ""
         while True:
             _, page = http_json("GET", f"{self.coordinator_url}/guild-assignments?limit=1000{after}")
-            found.update({int(row["guild_id"]): row["pod_id"] for row in page["assignments"] if row["pod_id"]})
+            found.update({int(row["guild_id"]): row["pod_id"] for row in page["assignments"]
+                          if row["pod_id"] and int(row["guild_id"])})
             if page["next"] is None:
                 return found
             after = f"&after={page['next']}"

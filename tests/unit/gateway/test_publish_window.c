@@ -206,6 +206,58 @@ static void test_any_failures_keep_each_guilds_order(void **state UNUSED)
     window_free(w);
 }
 
+static uint64_t hold(struct window *w, uint64_t guild, uint64_t seq)
+{
+    char *data = xstrdup("held");
+    uint64_t number = window_hold(w, guild, seq, &data, 4);
+    assert_null(data);
+    return number;
+}
+
+static void test_what_is_held_keeps_its_place_and_nobody_else_waits(void **state UNUSED)
+{
+    struct window *w = window_new();
+    window_begin_session(w, 0);
+    add(w, 1, 10);
+    uint64_t held = hold(w, 1, 11);
+    assert_int_equal(held, 2);
+    add(w, 1, 12);
+    assert_int_equal(next(w), 1);
+    ack(w, 1);
+    assert_int_equal(next(w), 3); /* its guild goes on */
+    ack(w, 3);
+    assert_int_equal(window_watermark(w), 10); /* a RESUME must bring it again */
+    assert_null(window_find(w, held));
+    window_release(w, held);
+    assert_int_equal(window_watermark(w), 12);
+    assert_int_equal(window_waiting(w), 0);
+    window_free(w);
+}
+
+static void test_what_is_held_may_go_out_later(void **state UNUSED)
+{
+    struct window *w = window_new();
+    window_begin_session(w, 0);
+    uint64_t first = hold(w, 1, 10), second = hold(w, 2, 11);
+    add(w, 1, 12);
+    assert_int_equal(next(w), 3);
+    window_send(w, first);
+    window_send(w, second);
+    assert_int_equal(next(w), second);
+    assert_int_equal(next(w), 0); /* guild 1 has one out */
+    ack(w, 3);
+    assert_int_equal(next(w), first);
+    nack(w, first);
+    window_retry(w);
+    assert_int_equal(next(w), first);
+    assert_int_equal(window_watermark(w), 0);
+    ack(w, first);
+    assert_int_equal(window_watermark(w), 10);
+    ack(w, second);
+    assert_int_equal(window_watermark(w), 12);
+    window_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +268,8 @@ int main(void)
         cmocka_unit_test(test_a_new_session_has_a_watermark_of_its_own),
         cmocka_unit_test(test_it_is_bounded),
         cmocka_unit_test(test_large_ones_fill_it_by_bytes),
+        cmocka_unit_test(test_what_is_held_keeps_its_place_and_nobody_else_waits),
+        cmocka_unit_test(test_what_is_held_may_go_out_later),
         cmocka_unit_test(test_any_failures_keep_each_guilds_order),
     };
     return cmocka_run_group_tests_name("publish_window", tests, NULL, NULL);
