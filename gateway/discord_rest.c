@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
+#include "gateway/rest_facts.h"
 #include "gateway/rest_limits.h"
 
 enum {
@@ -29,9 +30,7 @@ enum {
     BACKOFF_MS = 500,
     UNKNOWN_MS = 250,
     SWEEP_MS = 30000,
-    RETRY_AFTER_MAX_MS = 3600 * 1000,
-    BANNED_MS = 60000, /* a 429 without Discord's headers: the IP address is shut out */
-    REASON_MAX = 512,  /* Discord: characters of an audit log reason */
+    REASON_MAX = 512, /* Discord: characters of an audit log reason */
     URL_MAX = 2048,
 };
 
@@ -270,56 +269,19 @@ static int64_t pump(struct discord_rest *rest)
 
 /* ---- what comes back ---- */
 
-static int64_t seconds_to_ms(const char *text)
-{
-    if (!text)
-        return 0;
-    double seconds = strtod(text, NULL);
-    if (!(seconds > 0))
-        return 0;
-    if (seconds * 1000 > (double)RETRY_AFTER_MAX_MS)
-        return RETRY_AFTER_MAX_MS;
-    return (int64_t)(seconds * 1000) + 1;
-}
-
-static int64_t count_of(const char *text)
-{
-    return text && isdigit((unsigned char)text[0]) ? strtoll(text, NULL, 10) : -1;
-}
-
-/* A 429's body is more exact than its header; one without JSON comes from Cloudflare, not from
- * Discord. */
-static void read_limited(const struct http_result *r, struct rest_facts *f)
-{
-    CLEANUP(json_decref) json_t *body = NULL;
-    const char *scope = http_result_header(r, "x-ratelimit-scope");
-
-    f->retry_after_ms = seconds_to_ms(http_result_header(r, "retry-after"));
-    f->shared = scope && strcmp(scope, "shared") == 0;
-    f->global =
-        (scope && strcmp(scope, "global") == 0) || http_result_header(r, "x-ratelimit-global");
-    if (json_parse(r->body, r->size, &body, NULL) != STATUS_OK || !json_is_object(body)) {
-        f->global = true;
-        f->retry_after_ms = f->retry_after_ms > BANNED_MS ? f->retry_after_ms : BANNED_MS;
-        return;
-    }
-    f->global = f->global || json_bool(body, "global");
-    double exact = json_number_value(json_object_get(body, "retry_after")) * 1000;
-    if (exact > (double)f->retry_after_ms && exact < (double)RETRY_AFTER_MAX_MS)
-        f->retry_after_ms = (int64_t)exact + 1;
-}
-
 static void read_facts(const struct http_result *r, struct rest_facts *ret)
 {
-    *ret = (struct rest_facts){ .remaining = -1 };
-    if (r->status != STATUS_OK)
-        return;
-    ret->code = r->code;
-    ret->bucket = http_result_header(r, "x-ratelimit-bucket");
-    ret->remaining = count_of(http_result_header(r, "x-ratelimit-remaining"));
-    ret->reset_after_ms = seconds_to_ms(http_result_header(r, "x-ratelimit-reset-after"));
-    if (r->code == 429)
-        read_limited(r, ret);
+    bool came = r->status == STATUS_OK;
+    const struct rest_headers headers = {
+        .bucket = came ? http_result_header(r, "x-ratelimit-bucket") : NULL,
+        .remaining = came ? http_result_header(r, "x-ratelimit-remaining") : NULL,
+        .reset_after = came ? http_result_header(r, "x-ratelimit-reset-after") : NULL,
+        .scope = came ? http_result_header(r, "x-ratelimit-scope") : NULL,
+        .global = came ? http_result_header(r, "x-ratelimit-global") : NULL,
+        .retry_after = came ? http_result_header(r, "retry-after") : NULL,
+    };
+
+    rest_facts_read(came ? r->code : 0, &headers, r->body, r->size, ret);
 }
 
 static bool has_enforced_nonce(const char *body)

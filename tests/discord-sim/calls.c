@@ -10,13 +10,15 @@
 struct calls {
     struct call *list;
     size_t count, cap, max;
+    bool bodies;
 };
 
-struct calls *calls_new(size_t max)
+struct calls *calls_new(size_t max, bool bodies)
 {
     struct calls *all = xcalloc(1, sizeof(*all));
 
     all->max = max;
+    all->bodies = bodies;
     return all;
 }
 
@@ -24,8 +26,10 @@ void calls_free(struct calls *all)
 {
     if (!all)
         return;
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; i < all->count; i++) {
         free(all->list[i].path);
+        free(all->list[i].body);
+    }
     free(all->list);
     free(all);
 }
@@ -54,7 +58,8 @@ void calls_add(struct calls *all, const char *method, const char *path, const vo
                                            .method = method,
                                            .path = xstrdup(path),
                                            .body_hash = hash_bytes(body, size),
-                                           .body_size = size };
+                                           .body_size = size,
+                                           .body = all->bodies ? xmemdup(body, size) : NULL };
     all->count++;
 }
 
@@ -68,8 +73,8 @@ void call_line(const struct call *c, struct out *o)
     char hash[17];
 
     (void)snprintf(hash, sizeof(hash), "%016" PRIx64, c->body_hash);
-    out_json(
-        o,
-        "{'n':%u,'kind':'call','at_ms':%l,'method':%S,'path':%S,'body_hash':%S,'body_size':%u}\n",
-        c->number, c->at_ms, c->method, c->path, hash, (uint64_t)c->body_size);
+    out_json(o,
+             "{'n':%u,'kind':'call','at_ms':%l,'method':%S,'path':%S,'body_hash':%S,'body_size':%u,"
+             "'body':%S}\n",
+             c->number, c->at_ms, c->method, c->path, hash, (uint64_t)c->body_size, c->body);
 }

@@ -99,6 +99,10 @@ const char *commands_put(struct commands *c, uint64_t guild_id, const json_t *co
     json_t *known = find(list, json_str(command, "name"), json_int(command, "type", 1), &at);
     uint64_t id = known ? json_id(known, "id") : world_new_id(c->world);
     json_t *kept = json_deep_copy(command);
+    if (!json_object_get(kept, "description"))
+        (void)json_object_set_new(kept, "description", json_string(""));
+    if (!json_object_get(kept, "default_member_permissions"))
+        (void)json_object_set_new(kept, "default_member_permissions", json_null());
     (void)json_object_set_new(kept, "id", json_from_id(id));
     (void)json_object_set_new(kept, "application_id", json_from_id(c->world->bot.id));
     (void)json_object_set_new(kept, "version", json_from_id(world_new_id(c->world)));

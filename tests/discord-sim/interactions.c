@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/xmem.h"
 #include "tests/discord-sim/calls.h"
+#include "tests/discord-sim/objects.h"
 #include "tests/discord-sim/publish.h"
 
 enum { MAX_REASONS = 64, MAX_ANSWER = 1 << 20, MAX_KEPT = 4 * 1000 * 1000, SAYS_BYTES = 120 };
@@ -140,22 +141,37 @@ static void settle(struct interactions *all, struct interaction *i, struct judge
     samples_add(&all->answer_us, i->answered_us);
 }
 
-static json_t *answer_extra(const struct interaction *i, const json_t *data)
+json_t *interactions_about(const struct sim *s, const struct interaction *i)
+{
+    CLEANUP(out_release) struct out o = OUT_EMPTY;
+    const struct user *by = world_user(s->world, i->user_id);
+    json_t *about = NULL;
+
+    out_json(&o, "{'id':%I,'type':%d,'authorizing_integration_owners':{'0':%I}", i->id,
+             (int)i->type, i->guild_id ? i->guild_id : i->user_id);
+    if (by) {
+        out_text(&o, ",\"user\":");
+        object_user(&o, by);
+    }
+    out_text(&o, "}");
+    return json_parse(o.text, o.size, &about, NULL) == STATUS_OK ? about : json_object();
+}
+
+static json_t *answer_extra(const struct sim *s, const struct interaction *i, const json_t *data)
 {
     json_t *extra = message_extra_of(data);
 
     if (!extra)
         extra = json_object();
-    json_t *about = json_pack("{s:o,s:i}", "id", json_from_id(i->id), "type", (int)i->type);
-    (void)json_object_set_new(extra, "interaction_metadata", about);
-    (void)json_object_set_new(extra, "application_id", json_null());
+    (void)json_object_set_new(extra, "interaction_metadata", interactions_about(s, i));
+    (void)json_object_set_new(extra, "application_id", json_from_id(s->application_id));
     return extra;
 }
 
 static void show_message(struct interactions *all, struct interaction *i, const json_t *data)
 {
     struct channel *c = world_channel(all->sim->world, i->channel_id);
-    json_t *extra = answer_extra(i, data);
+    json_t *extra = answer_extra(all->sim, i, data);
     struct message *m = NULL;
 
     i->ephemeral = json_int(data, "flags", 0) & MESSAGE_FLAG_EPHEMERAL;

@@ -94,6 +94,8 @@ struct interaction *interactions_get(const struct interactions *all, uint64_t nu
 struct interaction *interactions_by_id(const struct interactions *all, uint64_t id);
 /* A webhook call or POST callback changed its answer. */
 void interactions_completed(struct interactions *all, struct interaction *i);
+/* interaction_metadata of a message that answers it. */
+json_t *interactions_about(const struct sim *s, const struct interaction *i);
 /* The POST …/callback way of answering. NULL: accepted; else Discord's error is returned as reason.
  */
 const char *interactions_callback(struct interactions *all, struct interaction *i,

@@ -87,6 +87,8 @@ static const struct config_row rows[] = {
         .max = 100000000, .help = "beyond it the oldest message is gone"),
     ROW("SIM_RECORD_MAX", CONFIG_INT, record_max, .fallback = "5000000", .min = 0,
         .max = 1000000000, .help = "events kept in the record"),
+    ROW("SIM_CALL_BODIES", CONFIG_BOOL, call_bodies, .fallback = "false",
+        .help = "keep the bodies of REST calls for GET /record?kind=call"),
     SERVICE_CONFIG_ROWS(struct sim_config, service),
 };
 
@@ -129,7 +131,7 @@ static void make_world(struct sim *s)
     s->world = world_new(&world);
     s->store = store_new((size_t)s->config.messages_kept);
     s->record = record_new(s->world, (size_t)s->config.record_max);
-    s->calls = calls_new((size_t)s->config.record_max);
+    s->calls = calls_new((size_t)s->config.record_max, s->config.call_bodies);
     struct gateway_config gateway = { .token = s->config.token,
                                       .world = s->world,
                                       .seed = (uint64_t)s->config.seed,

@@ -10,7 +10,7 @@ void object_user(struct out *o, const struct user *u)
 {
     out_json(o,
              "{'id':%I,'username':%S,'discriminator':%S,'global_name':%S,'avatar':null,"
-             "'public_flags':0,'bot':%b}",
+             "'public_flags':0,'flags':0,'primary_guild':null,'bot':%b}",
              u->id, u->username, u->bot ? "0001" : "0", u->global_name, u->bot);
 }
 
@@ -35,16 +35,18 @@ void object_member(struct out *o, const struct guild *g, const struct member *m,
         out_json(o, "'permissions':'%u',", member_permissions(g, m));
     out_text(o, "\"roles\":");
     add_ids(o, m->roles, m->role_count);
-    out_json(o,
-             ",'nick':null,'avatar':null,'joined_at':%T,'premium_since':null,'deaf':false,"
-             "'mute':false,'flags':0,'pending':false,'communication_disabled_until':%T}",
-             m->joined_ms, m->timeout_until_ms);
+    out_json(
+        o,
+        ",'nick':null,'avatar':null,'banner':null,'joined_at':%T,'premium_since':null,'deaf':false,"
+        "'mute':false,'flags':0,'pending':false,'communication_disabled_until':%T}",
+        m->joined_ms, m->timeout_until_ms);
 }
 
 void object_role(struct out *o, const struct role *r)
 {
     out_json(o,
-             "{'id':%I,'name':%S,'permissions':'%u','position':%d,'color':0,'hoist':false,"
+             "{'id':%I,'name':%S,'permissions':'%u','position':%d,'color':0,'colors':{"
+             "'primary_color':0,'secondary_color':null,'tertiary_color':null},'hoist':false,"
              "'managed':%b,'mentionable':false,'icon':null,'unicode_emoji':null,'flags':0}",
              r->id, r->name, r->permissions, r->position, r->managed);
 }

@@ -97,8 +97,7 @@ static struct message *make_message(struct rest_call *c, const struct interactio
     }
     if (!extra)
         extra = json_object();
-    json_t *about = json_pack("{s:o,s:i}", "id", json_from_id(i->id), "type", (int)i->type);
-    (void)json_object_set_new(extra, "interaction_metadata", about);
+    (void)json_object_set_new(extra, "interaction_metadata", interactions_about(c->s, i));
     if (hidden)
         return publish_hidden(c->s, channel, json_str(c->body, "content"), extra);
     (void)publish_message(c->s, channel, &c->s->world->bot, json_str(c->body, "content"), extra,

@@ -41,7 +41,7 @@ struct sim_config {
     int64_t rate_global, invalid_max, messages_kept, record_max;
     int64_t large_guilds, large_bytes, probe_each_ms;
     int64_t repeat_permille, omit_permille;
-    bool privileged, shuffle_guilds;
+    bool privileged, shuffle_guilds, call_bodies;
 };
 struct sim {
     struct sim_config config;

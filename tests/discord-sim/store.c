@@ -36,6 +36,20 @@ void message_free(struct message *m)
     free(m);
 }
 
+/* Discord: an embed that an application makes is of type rich. */
+static json_t *typed_embeds(json_t *embeds)
+{
+    size_t i;
+    json_t *embed;
+
+    json_array_foreach(embeds, i, embed)
+    {
+        if (json_is_object(embed) && !json_object_get(embed, "type"))
+            (void)json_object_set_new(embed, "type", json_string("rich"));
+    }
+    return embeds;
+}
+
 json_t *message_extra_of(const json_t *body)
 {
     static const char *const kept[] = { "embeds",      "components", "flags", "message_reference",
@@ -48,7 +62,8 @@ json_t *message_extra_of(const json_t *body)
             continue;
         if (!extra)
             extra = json_object();
-        (void)json_object_set_new(extra, kept[i], json_deep_copy(value));
+        (void)json_object_set_new(
+            extra, kept[i], i == 0 ? typed_embeds(json_deep_copy(value)) : json_deep_copy(value));
     }
     return extra;
 }

@@ -1,11 +1,11 @@
 #!/bin/sh
-# discordjs.sh <guildbus-discord-sim> <folder for node_modules>
+# discordjs.sh <folder of the programs> <folder for node_modules> <test>
 #
-# Checks the simulated Discord with clients that others wrote: discord.js, @discordjs/ws and
-# discord-interactions. Installs the versions of package-lock.json into the folder, once.
-# Exits 77 (skipped) when node, npm or the packages are not to be had.
+# Checks the simulated Discord with what others wrote (discord.js, @discordjs/ws, discord-interactions, Discord's own
+# OpenAPI description), and our gateway with the same scripts. Installs the versions of package-lock.json into the
+# folder, once. Exits 77 (skipped) when node, npm or the packages are not to be had.
 set -eu
-sim=$1 folder=$2
+bin=$1 folder=$2 test=$3
 here=$(cd "$(dirname "$0")" && pwd)
 
 skip() {
@@ -19,7 +19,7 @@ node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' ||
 
 # The tests are copied beside node_modules: node looks for packages from the importing file upwards.
 mkdir -p "$folder"
-cp "$here/package.json" "$here/package-lock.json" "$here"/discordjs/*.mjs "$folder/"
+cp "$here/package.json" "$here/package-lock.json" "$here"/discordjs/*.mjs "$here"/discordjs/*.json "$folder/"
 cd "$folder"
 if ! cmp -s package-lock.json installed-lock.json; then
     npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1 || {
@@ -28,4 +28,5 @@ if ! cmp -s package-lock.json installed-lock.json; then
     }
     cp package-lock.json installed-lock.json
 fi
-SIM="$sim" exec node --test ./*.test.mjs
+SIM="$bin/guildbus-discord-sim" BIN="$bin" PROTO="$here/../../messages/guildbus.proto" \
+    exec node --test "./$test.test.mjs"

@@ -170,3 +170,67 @@ test('who does not answer within three seconds has failed', LIMIT, async t => {
     const answer = await sim.post('/interaction', { kind: 'setup', guild_id: guild.id, user_id: guild.owner_id });
     assert.deepEqual([answer.fate, answer.reason], ['failed', 'timeout']);
 });
+
+test('without an endpoint discord.js gets interactions over the gateway and answers by callback', LIMIT, async t => {
+    const { Client, Events, GatewayIntentBits, MessageFlags, ModalBuilder, ActionRowBuilder, TextInputBuilder, TextInputStyle } =
+        await import('discord.js');
+    const { TOKEN, until } = await import('./simulator.mjs');
+    const sim = await Simulator.start({ SIM_GUILDS: '2' });
+    const client = new Client({ intents: [GatewayIntentBits.Guilds], rest: { api: sim.api } });
+    t.after(async () => { await client.destroy(); await sim.stop(); });
+    client.on(Events.InteractionCreate, async interaction => {
+        if (interaction.isAutocomplete())
+            return interaction.respond([{ name: 'otter', value: 'otter' }]);
+        if (interaction.isButton())
+            return interaction.showModal(new ModalBuilder().setCustomId('m').setTitle('a form').addComponents(
+                new ActionRowBuilder().addComponents(new TextInputBuilder().setCustomId('t').setLabel('text').setStyle(TextInputStyle.Short))));
+        if (interaction.commandName === 'modreport') {
+            await interaction.deferReply({ flags: MessageFlags.Ephemeral });
+            return interaction.editReply('done');
+        }
+        if (interaction.commandName === 'Track')
+            return; // never answers
+        const { resource } = await interaction.reply({ content: 'hello', withResponse: true });
+        assert.equal(resource.message.content, 'hello');
+        return interaction.followUp('and more');
+    });
+    const ready = once(client, Events.ClientReady);
+    await client.login(TOKEN);
+    await ready;
+    const [guild] = await sim.get('/guilds');
+    const ask = (kind, more = {}) => sim.post('/interaction', { kind, guild_id: guild.id, user_id: guild.moderator_id, ...more });
+
+    const hello = await ask('setup');
+    assert.deepEqual([hello.fate, hello.callback, hello.body.data.content, hello.by_gateway], ['answered', 4, 'hello', true]);
+    await until(async () => (await sim.get(`/interaction?id=${hello.id}`)).completions === 1);
+    assert.equal((await ask('autocomplete', { data: { name: 'setup', type: 1, options: [{ type: 3, name: 'x', value: 'o', focused: true }] } })).callback, 8);
+    const { id: source } = await sim.post('/message', { guild_id: guild.id, content: 'press' });
+    assert.equal((await ask('component', { custom_id: 'b', message_id: source })).callback, 9);
+    const deferred = await ask('modreport', { target: guild.member_id });
+    assert.equal(deferred.fate, 'deferred');
+    const done = await until(async () => { const now = await sim.get(`/interaction?id=${deferred.id}`); return now.fate === 'completed' && now; });
+    assert.equal(done.original.content, 'done');
+    const late = await ask('Track', { target: source });
+    assert.deepEqual([late.fate, late.reason], ['failed', 'timeout']);
+    const answer = await fetch(`${sim.api}/v10/interactions/${late.id}/${late.token}/callback`, { method: 'POST',
+        body: '{"type":4,"data":{"content":"too late"}}', headers: { 'content-type': 'application/json' } });
+    assert.deepEqual([answer.status, (await answer.json()).code], [404, 10062]);
+    const again = await fetch(`${sim.api}/v10/interactions/${hello.id}/${hello.token}/callback`, { method: 'POST',
+        body: '{"type":4,"data":{"content":"twice"}}', headers: { 'content-type': 'application/json' } });
+    assert.deepEqual([again.status, (await again.json()).code], [400, 40060]);
+});
+
+test('an endpoint that takes a wrong signature is taken away', LIMIT, async t => {
+    const sim = await Simulator.start({ SIM_GUILDS: '1', SIM_PROBE_EACH_MS: '300' });
+    const { until } = await import('./simulator.mjs');
+    const server = http.createServer((request, response) => {
+        request.resume();
+        response.writeHead(200, { 'content-type': 'application/json' }).end('{"type":1}'); // whoever asks
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(async () => { server.close(); server.closeAllConnections?.(); await sim.stop(); });
+    await sim.call('PUT', '/interactions-url', { url: `http://127.0.0.1:${server.address().port}/` });
+    const state = await until(async () => { const s = await sim.get('/state'); return s.interactions.endpoints_removed && s; });
+    assert.deepEqual([state.interactions_url, state.interactions.probes_passed], [null, 0]);
+});

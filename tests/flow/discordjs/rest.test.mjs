@@ -157,3 +157,107 @@ test('OAuth2: a code works once, with its verifier, and the token says who', LIM
         token: token.access_token, client_id: '1000000000000000001', client_secret: 'hush' }) });
     assert.equal((await fetch(`${sim.api}/v10/users/@me`, as)).status, 401);
 });
+
+for (const scope of ['user', 'global', 'shared'])
+    test(`a 429 of scope ${scope} is waited out`, LIMIT, async t => {
+        const { sim, client, channel } = await world(t);
+        const limited = once(client.rest, 'rateLimited');
+        await sim.post('/rest-faults', { how: 'limit', scope, method: 'POST', path: '/channels/*/messages', ms: 400 });
+        const [, [info]] = await Promise.all([channel.send('x'), limited]);
+        assert.equal(info.global, scope === 'global');
+        const { rest } = await sim.get('/state');
+        assert.deepEqual([rest.limited, rest[`limited_${scope}`], rest.limited_again, rest.invalid_10min],
+            [1, 1, 0, scope === 'shared' ? 0 : 1]);
+        assert.equal((await sim.get(`/messages?channel=${channel.id}`)).length, 1);
+    });
+
+for (const fault of [{ how: 'status', status: 500 }, { how: 'status', status: 502, body: '<html>Bad Gateway</html>' }, { how: 'cut' }, { how: 'lose' },
+    { how: 'delay', ms: 300 }])
+    test(`after ${JSON.stringify(fault)} a message with a nonce is there once`, LIMIT, async t => {
+        const { sim, channel } = await world(t);
+        await sim.post('/rest-faults', { ...fault, method: 'POST', path: '/channels/*/messages' });
+        const send = () => channel.send({ content: 'x', nonce: 'n', enforceNonce: true });
+        await send().catch(send); // discord.js repeats after an answer of 500, not after a lost one
+        assert.equal((await sim.get(`/messages?channel=${channel.id}`)).length, 1);
+        assert.equal((await sim.get('/rest-faults'))[0].hits, 1);
+    });
+
+test('who asks too often for what it may not have is shut out', LIMIT, async t => {
+    const sim = await Simulator.start({ SIM_GUILDS: '1', SIM_INVALID_MAX: '20' });
+    t.after(() => sim.stop());
+    const ask = token => fetch(`${sim.api}/v10/users/@me`, { headers: { authorization: `Bot ${token}`, 'user-agent': 'DiscordBot (test, 1)' } });
+    for (let n = 0; n < 20; n++)
+        assert.equal((await ask('wrong')).status, 401);
+    const answer = await ask(TOKEN);
+    assert.deepEqual([answer.status, answer.headers.get('x-ratelimit-scope'), answer.headers.get('content-type')], [429, null, 'text/html; charset=UTF-8']);
+    assert.ok(Number(answer.headers.get('retry-after')) > 500);
+    assert.match(await answer.text(), /1015/);
+    await sim.post('/rates', { forgive: true });
+    assert.equal((await ask(TOKEN)).status, 200);
+});
+
+test('all members of a guild are fetched in chunks', LIMIT, async t => {
+    const { sim, guild } = await world(t, { SIM_MEMBERS: '2300', SIM_GUILDS: '1' });
+    const members = await guild.members.fetch();
+    assert.equal(members.size, 2301); // and the bot
+    assert.equal((await sim.get('/state')).gateway.member_chunks, 3);
+});
+
+test('a token that was reset is nobody\'s', LIMIT, async t => {
+    const sim = await Simulator.start({ SIM_GUILDS: '1', SIM_IDENTIFY_TOTAL: '1', SIM_IDENTIFY_WINDOW_MS: '0' });
+    t.after(() => sim.stop());
+    const { WebSocket } = await import('ws');
+    const identify = async () => {
+        const socket = new WebSocket(`${sim.api.replace(/^http/, 'ws').replace(/\/api$/, '')}/?v=10&encoding=json`);
+        const closed = once(socket, 'close').then(([code]) => code);
+        await once(socket, 'open');
+        socket.send(JSON.stringify({ op: 2, d: { token: TOKEN, properties: {}, intents: 513, shard: [0, 1] } }));
+        return { closed };
+    };
+    const first = await identify();
+    await until(async () => (await sim.get('/state')).gateway.live === 1);
+    await (await identify()).closed;
+    assert.equal(await first.closed, 4004);
+    const state = await sim.get('/state');
+    assert.deepEqual([state.gateway.token_resets, state.gateway.sessions], [1, 0]);
+    const rest = new REST({ api: sim.api }).setToken(TOKEN);
+    await assert.rejects(rest.get(Routes.user('@me')), { status: 401 });
+    await sim.post('/token', { token: 'a-new-one' });
+    assert.equal((await new REST({ api: sim.api }).setToken('a-new-one').get(Routes.user('@me'))).bot, true);
+});
+
+test('OAuth2 goes wrong as it can', LIMIT, async t => {
+    const { sim, told } = await world(t, { SIM_CLIENT_SECRET: 'hush' });
+    const origin = sim.api.replace(/\/api$/, '');
+    const query = as => new URLSearchParams({ client_id: '1000000000000000001', response_type: 'code', scope: 'identify guilds',
+        redirect_uri: 'http://127.0.0.1:1/callback', state: 's', as });
+    const authorize = async (as = told.moderator_id) => {
+        const answer = await fetch(`${origin}/oauth2/authorize?${query(as)}`, { redirect: 'manual' });
+        return new URL(answer.headers.get('location')).searchParams;
+    };
+    const redeem = form => fetch(`${sim.api}/v10/oauth2/token`, { method: 'POST', body: new URLSearchParams({
+        redirect_uri: 'http://127.0.0.1:1/callback', client_id: '1000000000000000001', client_secret: 'hush', ...form }) });
+    const byCode = async code => redeem({ grant_type: 'authorization_code', code: code ?? (await authorize()).get('code') });
+    const me = token => fetch(`${sim.api}/v10/users/@me`, { headers: { authorization: `Bearer ${token}` } });
+
+    const denied = await authorize('deny');
+    assert.deepEqual([denied.get('error'), denied.get('state'), denied.get('code')], ['access_denied', 's', null]);
+    assert.equal((await byCode('no-such-code')).status, 400);
+    await sim.post('/rest-faults', { how: 'status', status: 503, path: '/oauth2/token', times: 1 });
+    assert.equal((await byCode()).status, 503);
+    await sim.post('/oauth', { drop_scope: true, expires_in: 1 });
+    const token = await (await byCode()).json();
+    assert.deepEqual([token.scope, token.expires_in], ['identify', 1]);
+    assert.equal((await me(token.access_token)).status, 200);
+    await until(async () => (await me(token.access_token)).status === 401, 100);
+    await sim.post('/oauth', { drop_scope: false, expires_in: 0 });
+    const fresh = await (await redeem({ grant_type: 'refresh_token', refresh_token: token.refresh_token })).json();
+    assert.equal((await me(fresh.access_token)).status, 200);
+    await sim.post('/oauth', { revoke_all: true });
+    assert.equal((await me(fresh.access_token)).status, 401);
+    assert.equal((await redeem({ grant_type: 'refresh_token', refresh_token: fresh.refresh_token })).status, 400);
+    await sim.post('/oauth', { code_ms: 1 });
+    const slow = (await authorize()).get('code');
+    await new Promise(next => setTimeout(next, 20));
+    assert.equal((await byCode(slow)).status, 400);
+});
