@@ -73,7 +73,7 @@ static int world_open(void **state)
     listen_somewhere(w);
     assert_int_equal(loop_new(&w->loop, &err), STATUS_OK);
     w->timer = loop_timer_new(w->loop, on_turned, w);
-    assert_int_equal(shard_net_new(w->loop, &w->net, &err), STATUS_OK);
+    assert_int_equal(shard_net_new(w->loop, true, &w->net, &err), STATUS_OK);
     const struct shard_socket_events events = {
         .on_open = on_open, .on_text = on_text, .on_close = on_close, .ctx = w
     };
