@@ -4,12 +4,19 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 usage() {
-    echo "usage: ./dev test [--quick]"
+    echo "usage: ./dev test [--quick | discord]"
     echo "  --quick   the dev build and its tests only"
+    echo "  discord   what others wrote against the simulated Discord, our gateway with the same scripts, and the unit"
+    echo "            tests and fuzz corpora of all that speaks to Discord"
 }
 quick=0
+only=all
 case ${1:-} in
 --quick) quick=1 ;;
+discord)
+    quick=1
+    only=discord
+    ;;
 -h | --help)
     usage
     exit 0
@@ -63,10 +70,18 @@ manifests() {
     kubectl kustomize deploy/base >/dev/null
 }
 
+discord_units='^(sim/|unit/base/sign$|unit/edge/(interaction|defer|webhook)$|fuzz/(frame|inflate|webhook|signature|rest_headers)$|unit/gateway/(shard|frame|inflate|guild_cut|publish_window|answering|identify|gateway_info|rest_|discord_rest))'
+discord_flows='^flow/(discordjs/|gateway_interactions$|deferral$)'
+
 step "build: dev" deploy/local/build.sh dev
-step "tests: dev" tests dev -LE 'flow|failpoint'
-step "flows: dev" flows dev
-step "failpoints: dev" tests dev -L failpoint
+if [ $only = discord ]; then
+    step "Discord: units and fuzz corpora" tests dev -R "$discord_units"
+    step "Discord: witnesses, and our gateway with the same scripts" flows dev -R "$discord_flows"
+else
+    step "tests: dev" tests dev -LE 'flow|failpoint'
+    step "flows: dev" flows dev
+    step "failpoints: dev" tests dev -L failpoint
+fi
 if [ $quick -eq 0 ]; then
     step "build: release" deploy/local/build.sh release
     step "smoke: SQLite" python3 tests/smoke/smoke.py --guilds 20 --events 4000

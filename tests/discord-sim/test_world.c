@@ -127,7 +127,7 @@ static void the_store_forgets_its_oldest_message(void **state)
 
 static void calls_are_kept_in_order_with_the_hash_of_their_body(void **state)
 {
-    struct calls *all = calls_new(2);
+    struct calls *all = calls_new(2, false);
 
     (void)state;
     calls_add(all, "POST", "/channels/7/messages", "foobar", 6);
@@ -138,6 +138,17 @@ static void calls_are_kept_in_order_with_the_hash_of_their_body(void **state)
                 UINT64_C(0x85944171f73967e8)); /* by FNV's own test vectors */
     assert_string_equal(calls_get(all, 2)->method, "DELETE");
     assert_null(calls_get(all, 3));
+    assert_null(calls_get(all, 1)->body);
+    calls_free(all);
+}
+
+static void calls_keep_their_bodies_on_demand(void **state)
+{
+    struct calls *all = calls_new(2, true);
+
+    (void)state;
+    calls_add(all, "POST", "/channels/7/messages", "{\"a\":1}", 7);
+    assert_string_equal(calls_get(all, 1)->body, "{\"a\":1}");
     calls_free(all);
 }
 
@@ -256,6 +267,7 @@ int main(void)
         cmocka_unit_test(content_is_blanked_for_people_and_not_for_the_bot),
         cmocka_unit_test(the_store_forgets_its_oldest_message),
         cmocka_unit_test(calls_are_kept_in_order_with_the_hash_of_their_body),
+        cmocka_unit_test(calls_keep_their_bodies_on_demand),
         cmocka_unit_test(the_record_says_what_must_be_there_in_the_end),
         cmocka_unit_test(a_bucket_refuses_what_is_beyond_its_window_and_no_other_bucket),
         cmocka_unit_test(the_global_limit_does_not_bind_interaction_webhooks),

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import test from 'node:test';
+import { describe, test } from 'node:test';
 import { Simulator } from './simulator.mjs';
 import { drivers } from './drivers.mjs';
 import { Stage, worlds } from './scripts.mjs';
@@ -46,10 +46,13 @@ async function playWorld(t, driver, world, scripts) {
         });
 }
 
-for (const driver of drivers.filter(d => d.name.includes(DRIVER)))
-    for (const world of worlds) {
-        const scripts = world.scripts.filter(script => fits(driver, script));
-        if (scripts.length > 0)
-            test(`${driver.name}, ${scripts.length} script(s)`, { skip: driver.missing ? `${driver.missing} is missing` : false },
-                t => playWorld(t, driver, world, scripts));
-    }
+// Most of the time they wait, so some are played side by side.
+describe('scripts', { concurrency: 3 }, () => {
+    for (const driver of drivers.filter(d => d.name.includes(DRIVER)))
+        for (const world of worlds) {
+            const scripts = world.scripts.filter(script => fits(driver, script));
+            if (scripts.length > 0)
+                test(`${driver.name}, ${scripts.length} script(s)`, { skip: driver.missing ? `${driver.missing} is missing` : false },
+                    t => playWorld(t, driver, world, scripts));
+        }
+});
