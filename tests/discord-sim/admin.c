@@ -16,8 +16,9 @@ static const struct {
     enum http_method method;
     const char *path;
     void (*handler)(struct admin_call *c);
+    const char *method_name, *help;
 } endpoints[] = {
-#define ADMIN(method, path, handler) { HTTP_##method, path, handler },
+#define ADMIN(method, path, handler, help) { HTTP_##method, path, handler, #method, help },
 #include "tests/discord-sim/admin.def"
 #undef ADMIN
 };
@@ -76,6 +77,21 @@ void admin_serve(void *sim, struct http_exchange *x)
         return;
     }
     admin_refuse(&c, is_known ? 405 : 404, is_known ? "wrong method" : "no such endpoint");
+}
+
+void on_admin_help(struct admin_call *c)
+{
+    CLEANUP(out_release) struct out o = OUT_EMPTY;
+
+    for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+        out_text(&o, endpoints[i].method_name);
+        out_text(&o, " ");
+        out_text(&o, endpoints[i].path);
+        out_text(&o, *endpoints[i].help ? "  " : "");
+        out_text(&o, endpoints[i].help);
+        out_text(&o, "\n");
+    }
+    http_respond_text(c->x, 200, o.text);
 }
 
 /* ---- the whole ---- */

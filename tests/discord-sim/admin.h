@@ -25,7 +25,7 @@ void admin_refuse(struct admin_call *c, int status, const char *why);
 /* The query's number; otherwise when it is not there or none. */
 uint64_t admin_query(struct admin_call *c, const char *name, uint64_t otherwise);
 
-#define ADMIN(method, path, handler) void handler(struct admin_call *c);
+#define ADMIN(method, path, handler, help) void handler(struct admin_call *c);
 #include "tests/discord-sim/admin.def"
 #undef ADMIN
 

@@ -295,7 +295,11 @@ int main(int argc, char **argv)
     static struct sim s; /* its settings live as long as the process */
     struct service service = { .program = "guildbus-discord-sim",
                                .purpose = "A Discord on loopback: gateway, REST, OAuth2 and signed "
-                                          "interactions, with traffic and faults on demand.",
+                                          "interactions, with traffic and faults on demand.\n\n"
+                                          "When it listens, it prints {\"port\":…,\"admin_port\":…,"
+                                          "\"public_key\":\"…\"} as one line.\n"
+                                          "GET / on the admin port lists what it can send, break "
+                                          "and tell; docs/discord-sim.md explains it.",
                                .rows = rows,
                                .row_count = ARRAY_LEN(rows),
                                .config = &s.config,

@@ -72,6 +72,18 @@ test('REST faults', { ...LIMIT, timeout: 300000, skip: gateway.missing ?? false 
             assert.equal(hits, 2);
             assert.equal((await sim.get('/state')).rest.limited_again, early, 'it did not wait as long as it was told');
         });
+    await t.test('404 right after a deferral: it is tried again', LIMIT, async () => {
+        await sim.call('DELETE', '/rest-faults');
+        const { id } = await sim.post('/message', { guild_id: place.guild.id, author_id: place.guild.member_ids[0], content: 'otter, tracked' });
+        const tracked = await place.ask('Track', place.guild.moderator_id, { target: id });
+        const [{ custom_id }] = tracked.body.data.components.flatMap(row => row.components).filter(b => b.custom_id);
+        await place.settle(await place.written() - 1);
+        await sim.post('/rest-faults', { how: 'status', status: 404, code: 10015, method: 'PATCH', path: '/webhooks/*/messages/@original', times: 3 });
+        const pressed = await place.ask('component', place.guild.moderator_id, { custom_id, message_id: tracked.original.id });
+        assert.notEqual(pressed.fate, 'failed', JSON.stringify(pressed));
+        await until(async () => (await sim.get(`/interaction?id=${pressed.id}`)).completions > 0);
+        assert.equal((await sim.get('/rest-faults'))[0].hits, 3);
+    });
     await t.test('a ban by Cloudflare: it stays away', LIMIT, async () => {
         await sim.call('DELETE', '/rest-faults');
         await sim.post('/rest-faults', { how: 'cloudflare', path: '/channels/*', times: 0, ms: 30000 });
