@@ -24,9 +24,11 @@ class Process {
         this.gone = once(this.child, 'exit');
         process.on('exit', () => this.child.kill('SIGKILL'));
     }
+    // Its exit code; null: a signal ended it.
     async end(signal) {
         this.child.kill(signal);
-        await this.gone;
+        const [code] = await this.gone;
+        return code;
     }
 }
 
@@ -107,12 +109,19 @@ class Gateway {
         return Number(text.match(new RegExp(`^${name}(?:{[^}]*})? (\\d+)`, 'm'))?.[1] ?? 0);
     }
     log() { return fs.readFileSync(path.join(this.folder, 'gateway.log'), 'utf8'); }
-    async stop() { await this.process.end('SIGTERM'); }
+    async stop() {
+        const code = await this.process.end('SIGTERM');
+        if (code !== 0)
+            throw new Error(`guildbus-gateway ended with ${code}:\n${this.log().slice(-4000)}`);
+    }
     async crash() { await this.process.end('SIGKILL'); }
     async finish() {
-        await this.process.end('SIGKILL');
-        await this.connection.close().catch(() => {});
-        await this.nats.end('SIGKILL');
+        try {
+            await this.stop(); // a sanitizer's report is an exit code, too
+        } finally {
+            await this.connection.close().catch(() => {});
+            await this.nats.end('SIGKILL');
+        }
     }
 }
 
