@@ -260,7 +260,8 @@ class Cluster:
         gateways = [self.processes[p] for p in self.pods]
 
         def owned():
-            return self.status().get("guilds_owned", 0) >= self.options.guilds and len(self.assignments()) >= self.options.guilds
+            return (self.status().get("guilds_owned", 0) >= self.options.guilds and
+                    len(self.assignments()) >= self.options.guilds)
         wait_for(f"all {self.options.guilds} guilds have an owner", owned, timeout_s, gateways)
 
     # ---- questions ----

@@ -37,9 +37,11 @@ export class Stage {
             }
     }
     heard() { return this.client.heard.slice(this.from).map(({ guild, id }) => ({ guild, id })); }
-    async hears() {
-        await until(() => this.heard().length >= this.sent.length);
-        const inOrder = list => this.driver.unordered ? [...list].sort((a, b) => a.id < b.id ? -1 : 1) : list;
+    // repeats: how often one is heard does not matter.
+    async hears({ repeats = false } = {}) {
+        const firsts = list => repeats ? list.filter(({ id }, at) => list.findIndex(m => m.id === id) === at) : list;
+        await until(() => firsts(this.heard()).length >= this.sent.length);
+        const inOrder = list => this.driver.unordered ? [...list].sort((a, b) => a.id < b.id ? -1 : 1) : firsts(list);
         assert.deepEqual(byGuild(inOrder(this.heard())), byGuild(inOrder(this.sent)));
     }
     // What was said until now may be lost for this client; from now on it may not.
@@ -101,10 +103,10 @@ async function quiet(stage, ms) {
 }
 
 // Each guild's MESSAGE_CREATEs from record number `after` on are what the client heard.
-async function asRecorded(stage, after) {
+async function asRecorded(stage, after, options) {
     const lines = (await (await fetch(`${stage.sim.admin}/record?kind=MESSAGE_CREATE&after=${after}`)).text()).trim().split('\n');
     stage.sent = lines.map(line => JSON.parse(line)).map(e => ({ guild: e.guild_id, id: e.message_id }));
-    await stage.hears();
+    await stage.hears(options);
 }
 
 const MESSAGES = { create: 60, react: 0, unreact: 0, typing: 0, join: 0 };
@@ -254,7 +256,8 @@ const common = [
             await calm(stage, '/storm');
             await calm(stage, '/traffic');
             await stage.live();
-            await asRecorded(stage, events);
+            // One run in ten, discord.js has told a replayed stretch twice. Our gateway must not.
+            await asRecorded(stage, events, { repeats: !isOurs(stage) });
             const after = await stage.counts();
             assert.equal(after.identifies, before.identifies);
             assert.ok(after.resumes >= before.resumes + 3, `${after.resumes - before.resumes} resumes`);
