@@ -260,8 +260,9 @@ class Cluster:
         gateways = [self.processes[p] for p in self.pods]
 
         def owned():
-            return (self.status().get("guilds_owned", 0) >= self.options.guilds and
-                    len(self.assignments()) >= self.options.guilds)
+            status = self.status()
+            known = max(status.get("guilds", 0), self.options.guilds)  # guild 0 may be one of them
+            return status.get("guilds_owned", 0) >= known and len(self.assignments()) >= self.options.guilds
         wait_for(f"all {self.options.guilds} guilds have an owner", owned, timeout_s, gateways)
 
     # ---- questions ----
