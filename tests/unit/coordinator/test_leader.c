@@ -207,6 +207,77 @@ static void test_a_leader_that_stops_hands_over(void **state)
     assert_false(leads(w, 0));
 }
 
+/* What another coordinator does that leads meanwhile: it gives all of gw-1's guilds to gw-2. */
+static void lead_elsewhere(struct cluster *w)
+{
+    CLEANUP(pg_free) struct pg *pg = pg_new(w->database_url);
+
+    OK(pg_script(pg,
+                 "UPDATE meta SET value = value + 1 WHERE key = 'fence';"
+                 " UPDATE guild_assignments SET pod_id = 'gw-2', epoch = next_epoch,"
+                 " next_epoch = next_epoch + 1, state = 'claiming', incarnation ="
+                 " (SELECT incarnation FROM pod_health WHERE pod_id = 'gw-2')"
+                 " WHERE pod_id = 'gw-1'",
+                 NULL));
+}
+
+static void on_claim_answered(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    int *oks = ctx;
+    Guildbus__V1__Envelope *e;
+
+    OK(codec_decode(in->data, in->size, arena, &e, NULL));
+    *oks += e->body_case == GUILDBUS__V1__ENVELOPE__BODY_OK;
+}
+
+/* gw-1 says once more what it has claimed, as after a lost lease. Who answers OK lets it serve reads. */
+static void claim_again(struct cluster *w, uint64_t guild)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    const struct subject subject = subject_coordinator("claimed");
+    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
+    Guildbus__V1__Claimed c = GUILDBUS__V1__CLAIMED__INIT;
+    struct bus_out out = { .subject = subject.text, .reply = "test.claims" };
+    void *data;
+
+    c.guild_id = guild;
+    c.pod = w->pods[0].id;
+    c.incarnation = w->pods[0].incarnation;
+    c.epoch = 1;
+    e.body_case = GUILDBUS__V1__ENVELOPE__BODY_CLAIMED;
+    e.claimed = &c;
+    OK(codec_encode(&e, arena, &data, &out.size, NULL));
+    out.data = data;
+    OK(bus_publish(w->wire.bus, &out, NULL));
+}
+
+static void test_a_claim_is_not_confirmed_by_a_memory_that_is_out_of_date(void **state)
+{
+    struct cluster *w = *state;
+    struct bus_sub *sub = NULL;
+    int oks = 0;
+    const struct bus_subscription what = { "test.claims",     NULL, w->wire.box,
+                                           on_claim_answered, &oks, 0 };
+
+    OK(bus_subscribe(w->wire.bus, &what, &sub, NULL));
+    start_two(w);
+    uint64_t guild = 1;
+    while (!idmap_get(w->pods[0].epochs, guild))
+        guild++;
+    claim_again(w, guild);
+    cluster_until(w, oks == 1); /* it is so */
+    lead_elsewhere(w);
+    for (int i = 0; i < 20; i++)
+        claim_again(w, guild);
+    cluster_until(w, cluster_logged(w, 0, "event=leadership_lost"));
+    cluster_until(w, leads(w, 0) || leads(w, 1));
+    cluster_until(w, cluster_status(w, "guilds_owned") == 20);
+    assert_int_equal(oks, 1);
+    assert_int_equal(idmap_count(w->pods[1].epochs), 20);
+    bus_unsubscribe(&sub);
+}
+
 /* The leader's session is gone, and its lock with it: one of the two leads afterwards, and nothing
  * is lost. */
 static void test_lost_database_connections_heal(void **state)
@@ -262,6 +333,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_leader_that_hangs_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_leader_that_stops_hands_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_claim_is_not_confirmed_by_a_memory_that_is_out_of_date, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_database_connections_heal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_tables_read_well_in_psql, setup, teardown),
     };

@@ -40,6 +40,8 @@ struct town {
     char folder[64];
     uint64_t guild;
     int64_t snapshot_records;
+    int64_t unseal_ms;         /* 0: 500 */
+    struct discord_rest *rest; /* NULL: no REST calls */
     bool refuse_claims;
     int refused;
     struct pod pods[2];
@@ -137,41 +139,91 @@ static UNUSED int64_t applied(struct town *t)
     return reply ? (int64_t)json_id(json_object_get(reply, "overview"), "eventsApplied") : -1;
 }
 
+static UNUSED void encode_event(struct town *t, const Guildbus__V1__Event *fields,
+                                struct arena *arena, struct bus_out *out)
+{
+    Guildbus__V1__Event event = *fields;
+    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
+    struct err err;
+    void *data;
+
+    event.guild_id = t->guild;
+    e.body_case = GUILDBUS__V1__ENVELOPE__BODY_EVENT;
+    e.event = &event;
+    assert_int_equal(codec_encode(&e, arena, &data, &out->size, &err), STATUS_OK);
+    out->data = data;
+}
+
+static UNUSED char *message_json(struct town *t, uint64_t message_id, struct arena *arena)
+{
+    return arena_printf(arena,
+                        "{\"id\":\"%" PRIu64 "\",\"guild_id\":\"%" PRIu64
+                        "\",\"channel_id\":\"7\",\"type\":0,\"content\":\"two words\","
+                        "\"author\":{\"id\":\"9\",\"username\":\"n\"}}",
+                        message_id, t->guild);
+}
+
+static UNUSED void publish_event(struct town *t, const Guildbus__V1__Event *event)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    const struct subject subject = subject_event(t->guild);
+    struct bus_out out = { .subject = subject.text };
+    struct err err;
+    size_t size;
+    char *ack;
+
+    encode_event(t, event, arena, &out);
+    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &ack, &size, &err), STATUS_OK);
+    assert_non_null(strstr(ack, "\"seq\""));
+    free(ack);
+}
+
 static UNUSED void publish_of(struct town *t, uint64_t message_id, const char *session,
                               uint64_t seq)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     Guildbus__V1__Event event = GUILDBUS__V1__EVENT__INIT;
-    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
-    const struct subject subject = subject_event(t->guild);
-    struct bus_out out = { .subject = subject.text };
-    char type[] = "MESSAGE_CREATE", *ack;
-    size_t ack_size;
-    struct err err;
-    void *data;
 
-    event.guild_id = t->guild;
-    event.type = type;
-    event.session = arena_strdup(arena, session);
+    event.type = mutable_text("MESSAGE_CREATE");
+    event.session = mutable_text(session);
     event.seq = seq;
-    event.payload_json =
-        arena_printf(arena,
-                     "{\"id\":\"%" PRIu64 "\",\"guild_id\":\"%" PRIu64
-                     "\",\"channel_id\":\"7\",\"type\":0,\"content\":\"two words\","
-                     "\"author\":{\"id\":\"9\",\"username\":\"n\"}}",
-                     message_id, t->guild);
-    e.body_case = GUILDBUS__V1__ENVELOPE__BODY_EVENT;
-    e.event = &event;
-    assert_int_equal(codec_encode(&e, arena, &data, &out.size, &err), STATUS_OK);
-    out.data = data;
-    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &ack, &ack_size, &err), STATUS_OK);
-    assert_non_null(strstr(ack, "\"seq\""));
-    free(ack);
+    event.payload_json = message_json(t, message_id, arena);
+    publish_event(t, &event);
 }
 
 static UNUSED void publish_message(struct town *t, uint64_t message_id)
 {
     publish_of(t, message_id, "", 0);
+}
+
+/* /setup with this mod log, as Discord sends it. */
+static UNUSED char *setup_json(struct town *t, uint64_t id, const char *mod_log)
+{
+    return xasprintf(
+        "{\"id\":\"%" PRIu64 "\",\"token\":\"t\",\"type\":2,\"guild_id\":\"%" PRIu64
+        "\",\"member\":{\"user\":{\"id\":\"9\",\"username\":\"n\"},\"permissions\":\"8\"},\"data\":{\"id\":\"1\","
+        "\"name\":\"setup\",\"type\":1,\"options\":[{\"name\":\"modlog\",\"type\":7,\"value\":\"%s\"},"
+        "{\"name\":\"moderator\",\"type\":8,\"value\":\"54321\"}]}}",
+        id, t->guild, mod_log);
+}
+
+/* … and as the edge sends it on, by protobuf-JSON. */
+static UNUSED char *setup_request(struct town *t, uint64_t id, const char *mod_log)
+{
+    CLEANUP(xfree) char *json = setup_json(t, id, mod_log);
+
+    return xasprintf("{\"interaction\":{\"id\":\"%" PRIu64 "\",\"payload_json\":%s}}", id, json);
+}
+
+/* "": none is set. */
+static UNUSED void assert_mod_log(struct town *t, const char *expected)
+{
+    CLEANUP(json_decref)
+    json_t *settings = ask(t, subject_portal(t->guild).text, "{\"portal\":{\"settings\":{}}}");
+    const json_t *reply = json_object_get(json_object_get(settings, "portalReply"), "settings");
+
+    assert_non_null(reply);
+    assert_string_equal(json_str(json_object_get(reply, "settingsJson"), "modLog"), expected);
 }
 
 /* ---- pods ---- */
@@ -197,8 +249,9 @@ static UNUSED void pod_start(struct town *t, int n, const char *name)
                                          .incarnation = sign_random_u64(),
                                          .application_id = "1",
                                          .portal_url = "",
+                                         .rest = t->rest,
                                          .has_coordinator = true,
-                                         .unseal_ms = 500,
+                                         .unseal_ms = t->unseal_ms ? t->unseal_ms : 500,
                                          .snapshot_records = t->snapshot_records,
                                          .on_failed = on_failed };
     assert_int_equal(owner_new(&config, &p->owner, &err), STATUS_OK);
@@ -219,9 +272,10 @@ static UNUSED void pod_stop(struct town *t, int n)
     *p = (struct pod){ 0 };
 }
 
-static UNUSED int town_open_with(void **state, int64_t snapshot_records)
+/* wanted: how the pods are to be. */
+static UNUSED int town_open_as(void **state, const struct town *wanted)
 {
-    struct town *t = xcalloc(1, sizeof(*t));
+    struct town *t = xmemdup(wanted, sizeof(*wanted));
     const struct bus_config config = { .url = getenv("NATS_URL"), .name = "test" };
     const struct streams_config streams = { .replicas = 1, .events_hours = 1 };
     struct err err = { 0 };
@@ -233,7 +287,6 @@ static UNUSED int town_open_with(void **state, int64_t snapshot_records)
     (void)snprintf(t->folder, sizeof(t->folder), "/tmp/guildbus-owner-XXXXXX");
     assert_non_null(mkdtemp(t->folder));
     t->guild = sign_random_u64() >> 2;
-    t->snapshot_records = snapshot_records;
     assert_int_equal(mailbox_new(1000, &t->box, &err), STATUS_OK);
     assert_int_equal(bus_open(&config, &t->bus, &err), STATUS_OK);
     assert_int_equal(streams_ensure(t->bus, &streams, &err), STATUS_OK);
@@ -244,6 +297,11 @@ static UNUSED int town_open_with(void **state, int64_t snapshot_records)
     pod_start(t, 1, "beta");
     *state = t;
     return 0;
+}
+
+static UNUSED int town_open_with(void **state, int64_t snapshot_records)
+{
+    return town_open_as(state, &(struct town){ .snapshot_records = snapshot_records });
 }
 
 static UNUSED int town_open(void **state)

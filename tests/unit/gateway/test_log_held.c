@@ -1,0 +1,233 @@
+/* needs: nats
+ *
+ * A guild's log takes nothing for a while: nothing leaves its pod, and what the log never took is not
+ * kept. */
+#include "gateway/discord_rest.h"
+#include "tests/unit/gateway/town.h"
+
+/* ---- the log ---- */
+
+static json_t *call(struct town *t, const char *verb, const char *body)
+{
+    CLEANUP(xfree)
+    char *api = xasprintf("$JS.API.STREAM.%s.%s", verb, subject_log_stream(t->guild).text);
+    const struct bus_out out = { .subject = api, .data = body, .size = strlen(body) };
+    json_t *root = NULL;
+    struct err err;
+    char *data;
+    size_t size;
+
+    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &data, &size, &err), STATUS_OK);
+    assert_int_equal(json_parse(data, size, &root, &err), STATUS_OK);
+    free(data);
+    assert_null(json_object_get(root, "error"));
+    return root;
+}
+
+/* No record is small enough while it is held. */
+static void hold_log(struct town *t, bool held)
+{
+    CLEANUP(json_decref) json_t *info = call(t, "INFO", "");
+    json_t *config = json_object_get(info, "config");
+
+    json_object_set_new(config, "max_msg_size", json_integer(held ? 1 : -1));
+    CLEANUP(xfree) char *body = json_text(config);
+    CLEANUP(json_decref) json_t *done = call(t, "UPDATE", body);
+}
+
+/* ---- answers that may be late ---- */
+
+struct late {
+    bool here;
+};
+
+static void on_late(void *ctx, uint64_t tag UNUSED, enum status status,
+                    const struct bus_in *in UNUSED)
+{
+    struct late *late = ctx;
+
+    assert_int_equal(status, STATUS_OK);
+    late->here = true;
+}
+
+static void ask_later(struct town *t, const char *subject, const char *body, struct late *late)
+{
+    static const struct bus_header as_json = { "Content-Type", "application/json" };
+    const struct bus_out out = { subject, NULL, body, strlen(body), &as_json, 1 };
+
+    bus_request(t->bus, &out, &(struct bus_waiter){ t->box, on_late, late, 0, PATIENCE_MS });
+}
+
+/* What makes no sense is refused at once, on the same ways: what was to be said before has been
+ * said by then. */
+static void wait_for_refusal(struct town *t, const char *subject)
+{
+    CLEANUP(json_decref) json_t *refusal = ask(t, subject, "{}");
+
+    assert_non_null(json_object_get(refusal, "error"));
+    mailbox_drain(t->box, NULL);
+}
+
+/* ---- tests ---- */
+
+static void test_no_answer_leaves_before_its_record(void **state)
+{
+    struct town *t = *state;
+    const struct subject interaction = subject_interaction(t->guild),
+                         portal = subject_portal(t->guild);
+    CLEANUP(xfree) char *setup = setup_request(t, 77, "12345");
+    struct late answer = { 0 }, read = { 0 };
+
+    own(t, 0, 1);
+    hold_log(t, true);
+    ask_later(t, interaction.text, setup, &answer);
+    wait_for_refusal(t, interaction.text);
+    assert_false(answer.here);
+    ask_later(t, portal.text, "{\"portal\":{\"settings\":{}}}",
+              &read); /* it would show the change */
+    wait_for_refusal(t, portal.text);
+    assert_false(read.here);
+    hold_log(t, false);
+    WAIT_FOR(t, answer.here && read.here);
+    assert_mod_log(t, "12345");
+}
+
+static void publish_setup(struct town *t)
+{
+    CLEANUP(xfree) char *json = setup_json(t, 78, "12345");
+    Guildbus__V1__Event event = GUILDBUS__V1__EVENT__INIT;
+
+    event.type = mutable_text("INTERACTION_CREATE");
+    event.session = mutable_text("deferred");
+    event.payload_json = json;
+    publish_event(t, &event);
+}
+
+static void test_no_call_to_discord_leaves_before_its_record(void **state)
+{
+    struct town *t = *state;
+    int64_t events = metric("guildbus_events_applied_total"),
+            calls = metric("guildbus_actions_total");
+
+    own(t, 0, 1);
+    hold_log(t, true);
+    publish_setup(t); /* an edge has deferred it: it is answered by a call */
+    WAIT_FOR(t, metric("guildbus_events_applied_total") == events + 1);
+    wait_for_refusal(t, subject_portal(t->guild).text);
+    assert_int_equal(metric("guildbus_actions_total"), calls);
+    hold_log(t, false);
+    WAIT_FOR(t, metric("guildbus_actions_total") == calls + 1);
+}
+
+/* The unit is on alpha's disk, and in no log. */
+static void test_rows_that_the_log_never_took_go_with_the_process(void **state)
+{
+    struct town *t = *state;
+    CLEANUP(xfree) char *setup = setup_request(t, 79, "12345");
+    struct late answer = { 0 };
+
+    own(t, 0, 1);
+    hold_log(t, true);
+    int64_t before = metric("guildbus_interactions_total");
+    ask_later(t, subject_interaction(t->guild).text, setup, &answer);
+    WAIT_FOR(t, metric("guildbus_interactions_total") == before + 1);
+    pod_stop(t, 0); /* after its commit */
+    assert_false(answer.here);
+    hold_log(t, false);
+    own(t, 1, 2);
+    publish_message(t, 100);
+    WAIT_FOR(t, applied(t) == 1);
+    pod_stop(t, 1);
+    pod_start(t, 0, "alpha");
+    own(t, 0, 3);
+    assert_mod_log(t, "");
+    assert_int_equal(applied(t), 1);
+}
+
+static void on_answer(void *ctx, uint64_t tag UNUSED, const struct bus_in *in UNUSED)
+{
+    (*(int *)ctx)++;
+}
+
+/* To this pod, whoever the owner is: as the guild's former owner sends it on. */
+static void forward_to(struct town *t, int pod, const char *body, const char *reply_to)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    const struct subject subject = subject_forward(t->pods[pod].name);
+    Guildbus__V1__Forward f = GUILDBUS__V1__FORWARD__INIT;
+    Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
+    struct bus_out out = { .subject = subject.text };
+    struct err err;
+    void *data;
+
+    f.guild_id = t->guild;
+    f.hops = 1;
+    f.json = true;
+    f.reply_to = mutable_text(reply_to);
+    f.body.data = arena_memdup(arena, body, strlen(body));
+    f.body.len = strlen(body);
+    e.body_case = GUILDBUS__V1__ENVELOPE__BODY_FORWARD;
+    e.forward = &f;
+    assert_int_equal(codec_encode(&e, arena, &data, &out.size, &err), STATUS_OK);
+    out.data = data;
+    assert_int_equal(bus_publish(t->bus, &out, &err), STATUS_OK);
+}
+
+static void test_what_a_replaced_owner_did_is_neither_said_nor_kept(void **state)
+{
+    struct town *t = *state;
+    CLEANUP(xfree) char *setup = setup_request(t, 80, "12345");
+    int answers = 0;
+    struct bus_sub *sub = NULL;
+    struct err err;
+    const struct bus_subscription what = { "test.answer", NULL, t->box, on_answer, &answers, 0 };
+
+    assert_int_equal(bus_subscribe(t->bus, &what, &sub, &err), STATUS_OK);
+    own(t, 0, 1);
+    own(t, 1, 2); /* alpha does not know */
+    forward_to(t, 0, setup, "test.answer");
+    WAIT_FOR(t, owner_guild_count(t->pods[0].owner) == 0);
+    wait_for_refusal(t, subject_control("alpha").text);
+    assert_int_equal(answers, 0);
+    pod_stop(t, 1);
+    own(t, 0, 3); /* with what is on its disk, if that were of use */
+    assert_mod_log(t, "");
+    bus_unsubscribe(&sub);
+}
+
+/* ---- the town ---- */
+
+static int open_with_rest(void **state)
+{
+    const struct discord_rest_config config = { .api_url = "http://127.0.0.1:1", .token = "token" };
+    struct town wanted = { .snapshot_records = 128 };
+    struct err err = { 0 };
+
+    assert_int_equal(discord_rest_new(&config, &wanted.rest, &err), STATUS_OK);
+    return town_open_as(state, &wanted);
+}
+
+static int close_with_rest(void **state)
+{
+    struct discord_rest *rest = ((struct town *)*state)->rest;
+    int code = town_close(state);
+
+    discord_rest_free(rest);
+    return code;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, town_open, town_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_no_answer_leaves_before_its_record),
+        cmocka_unit_test_setup_teardown(test_no_call_to_discord_leaves_before_its_record,
+                                        open_with_rest, close_with_rest),
+        TEST(test_rows_that_the_log_never_took_go_with_the_process),
+        TEST(test_what_a_replaced_owner_did_is_neither_said_nor_kept),
+    };
+    if (getenv("DEBUG"))
+        log_set_level(LOG_LEVEL_DEBUG);
+    return cmocka_run_group_tests_name("gateway/log_held", tests, NULL, NULL);
+}
