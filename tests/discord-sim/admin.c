@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/arrivals.h"
 #include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/faults.h"
 #include "tests/discord-sim/interactions.h"
@@ -360,8 +361,17 @@ static void add_call_lines(struct admin_call *c, struct out *o)
         call_line(call, o);
 }
 
-/* kind: event, interaction, call, or the type of an event; all events and interactions without. after and limit count
- * within a kind. */
+static void add_arrival_lines(struct admin_call *c, struct out *o)
+{
+    uint64_t after = admin_query(c, "after", 0), limit = admin_query(c, "limit", UINT64_MAX);
+    const struct arrival *a;
+
+    for (uint64_t n = after + 1; limit && (a = arrivals_get(c->s->arrivals, n)); n++, limit--)
+        arrival_line(a, o);
+}
+
+/* kind: event, interaction, call, arrival, or the type of an event; all events and interactions without. after and
+ * limit count within a kind. */
 void on_admin_record(struct admin_call *c)
 {
     CLEANUP(out_release) struct out o = OUT_EMPTY;
@@ -369,11 +379,13 @@ void on_admin_record(struct admin_call *c)
     uint64_t guild = admin_query(c, "guild", 0);
     bool interactions = !kind || !strcmp(kind, "interaction");
     bool events = !kind || !strcmp(kind, "event");
-    bool calls = kind && !strcmp(kind, "call");
+    bool calls = kind && !strcmp(kind, "call"), arrivals = kind && !strcmp(kind, "arrival");
 
     out_text(&o, "");
     if (calls)
         add_call_lines(c, &o);
+    else if (arrivals)
+        add_arrival_lines(c, &o);
     else if (events || !interactions)
         add_event_lines(c, &o, guild, events ? NULL : kind);
     if (interactions)

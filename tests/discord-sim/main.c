@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "tests/discord-sim/admin.h"
+#include "tests/discord-sim/arrivals.h"
 #include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/commands.h"
 #include "tests/discord-sim/faults.h"
@@ -132,6 +133,7 @@ static void make_world(struct sim *s)
     s->store = store_new((size_t)s->config.messages_kept);
     s->record = record_new(s->world, (size_t)s->config.record_max);
     s->calls = calls_new((size_t)s->config.record_max, s->config.call_bodies);
+    s->arrivals = arrivals_new((size_t)s->config.record_max);
     struct gateway_config gateway = { .token = s->config.token,
                                       .world = s->world,
                                       .seed = (uint64_t)s->config.seed,
@@ -257,6 +259,7 @@ static void release(void *ctx)
     gateway_free(s->gateway);
     record_free(s->record);
     calls_free(s->calls);
+    arrivals_free(s->arrivals);
     store_free(s->store);
     world_free(s->world);
     sign_key_free(s->key);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/arrivals.h"
 #include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/faults.h"
 #include "tests/discord-sim/oauth.h"
@@ -113,6 +114,7 @@ void rest_limited(struct rest_call *c, const struct rate_answer *rate)
     c->s->rest.limited++;
     c->s->rest.limited_again += rate->again;
     c->s->rest.limited_by[rate->scope]++;
+    arrivals_refused(c->s->arrivals, c->arrival, rate_scope_name(rate->scope));
     if (rate->scope != RATE_SHARED)
         rates_count_invalid(c->s->rates, clock_now_ms());
     if (global)
@@ -335,6 +337,18 @@ static void record_call(struct rest_call *c, const struct route *route)
         calls_add(c->s->calls, method_name(route->method), below_api(http_path(c->x)), body, size);
 }
 
+static uint64_t record_arrival(const struct rest_call *c, const struct route *route)
+{
+    const char *given = http_header(c->x, "authorization");
+    bool as_bot = given && !strncmp(given, "Bot ", 4);
+    const struct arrival a = { .method = method_name(route->method),
+                               .path = route->pattern,
+                               .major = c->id[0],
+                               .in_global = as_bot && route->auth != AUTH_TOKEN };
+
+    return arrivals_add(c->s->arrivals, a);
+}
+
 /* Interaction webhooks are told apart by id and token. */
 static uint64_t major_of(const struct rest_call *c, const struct route *route)
 {
@@ -475,6 +489,7 @@ void rest_serve(void *sim, struct http_exchange *x)
         return;
     }
     c.route = (unsigned)(route - routes);
+    c.arrival = record_arrival(&c, route);
     const struct rest_fault *fault = faults_take(c.s->faults, method_name(route->method), path);
     if (fault)
         go_wrong(&c, route, fault);

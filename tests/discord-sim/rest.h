@@ -16,6 +16,7 @@ struct rest_call {
     struct sim *s;
     struct http_exchange *x;
     unsigned route;                   /* its number */
+    uint64_t arrival;                 /* of arrivals.h */
     const char *part[REST_MAX_PARTS]; /* what the {} stood for */
     uint64_t id[REST_MAX_PARTS];      /* the same as snowflakes; 0: it is none */
     json_t *body;                     /* of POST, PUT, PATCH with JSON; else an empty object */

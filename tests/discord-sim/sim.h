@@ -26,6 +26,7 @@ struct traffic;
 struct oauth;
 struct commands;
 struct calls;
+struct arrivals;
 struct faults;
 struct delayed;
 struct mischief;
@@ -56,6 +57,7 @@ struct sim {
     struct gateway *gateway;
     struct record *record;
     struct calls *calls;
+    struct arrivals *arrivals;
     struct rates *rates;
     struct faults *faults;   /* of REST */
     struct delayed *delayed; /* REST calls that wait */

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/xmem.h"
+#include "tests/discord-sim/arrivals.h"
 #include "tests/discord-sim/calls.h"
 #include "tests/discord-sim/interactions.h"
 #include "tests/discord-sim/objects.h"
@@ -152,6 +153,28 @@ static void calls_keep_their_bodies_on_demand(void **state)
     calls_free(all);
 }
 
+static void arrivals_are_kept_in_order_and_say_what_was_refused(void **state)
+{
+    struct arrivals *all = arrivals_new(2);
+    struct arrival a = { .method = "POST", .path = "/channels/{}/messages", .major = 7 };
+    CLEANUP(out_release) struct out o = OUT_EMPTY;
+
+    (void)state;
+    assert_int_equal(arrivals_add(all, a), 1);
+    a.in_global = true;
+    assert_int_equal(arrivals_add(all, a), 2);
+    assert_int_equal(arrivals_add(all, a), 3); /* beyond the bound */
+    arrivals_refused(all, 2, "global");
+    arrivals_refused(all, 3, "user");
+    assert_null(arrivals_get(all, 1)->refused);
+    assert_true(arrivals_get(all, 2)->at_us >= arrivals_get(all, 1)->at_us);
+    assert_null(arrivals_get(all, 3));
+    arrival_line(arrivals_get(all, 2), &o);
+    assert_non_null(strstr(o.text, "\"route\":\"/channels/{}/messages\",\"major\":\"7\","
+                                   "\"global\":true,\"refused\":\"global\"}\n"));
+    arrivals_free(all);
+}
+
 static void the_record_says_what_must_be_there_in_the_end(void **state)
 {
     CLEANUP(world_free) struct world *w = make(1, 2);
@@ -268,6 +291,7 @@ int main(void)
         cmocka_unit_test(the_store_forgets_its_oldest_message),
         cmocka_unit_test(calls_are_kept_in_order_with_the_hash_of_their_body),
         cmocka_unit_test(calls_keep_their_bodies_on_demand),
+        cmocka_unit_test(arrivals_are_kept_in_order_and_say_what_was_refused),
         cmocka_unit_test(the_record_says_what_must_be_there_in_the_end),
         cmocka_unit_test(a_bucket_refuses_what_is_beyond_its_window_and_no_other_bucket),
         cmocka_unit_test(the_global_limit_does_not_bind_interaction_webhooks),
