@@ -40,7 +40,7 @@ static const struct event_row events[] = {
 };
 static const struct command_row commands[] = {
 #define COMMAND(name, type, permissions, description, options, handler) { name, type, handler },
-#include "gateway/commands.def"
+#include "messages/commands.def"
 #undef COMMAND
     { NULL, 0, NULL },
 };

@@ -12,7 +12,6 @@
 #include "base/sign.h"
 #include "base/xmem.h"
 #include "gateway/assignments.h"
-#include "gateway/commands.h"
 #include "gateway/data_dir.h"
 #include "gateway/discord_rest.h"
 #include "gateway/membership.h"
@@ -38,7 +37,7 @@ struct pod {
     struct membership *membership;   /* NULL with a fixed list */
     struct assignments *assignments; /* NULL without CONFIG_SERVICE_URL */
     struct loop_timer *timer;
-    bool commands_sent, stopping;
+    bool stopping;
     int exit_code;
 };
 
@@ -63,40 +62,6 @@ static void on_refused(void *ctx, const char *why)
     loop_stop(pod->service->loop);
 }
 
-/* ---- Discord: the commands are registered once, by the holder of shard 0 ---- */
-
-static void on_commands_sent(void *ctx UNUSED, uint64_t tag UNUSED,
-                             const struct discord_answer *answer)
-{
-    if (answer->code == 200)
-        log_info("commands_registered", "bytes=%zu", answer->size);
-    else
-        log_warn("commands_not_registered", "code=%d next=next_start", answer->code);
-}
-
-static void send_commands(struct pod *pod)
-{
-    uint32_t held[MAX_FIXED_SHARDS];
-    size_t count = shards_held(pod->shards, held, MAX_FIXED_SHARDS);
-    bool has_first = false;
-
-    for (size_t i = 0; i < count; i++)
-        has_first |= held[i] == 0;
-    if (pod->commands_sent || !has_first)
-        return;
-    pod->commands_sent = true;
-    char *path = xasprintf("/applications/%s/commands", pod->settings->application_id);
-    char *body = commands_payload();
-    const struct discord_call call = { .method = "PUT",
-                                       .path = path,
-                                       .body_json = body,
-                                       .box = loop_mailbox(pod->service->loop),
-                                       .on_done = on_commands_sent };
-    discord_rest_send(pod->rest, &call);
-    free(path);
-    free(body);
-}
-
 static void hold_all_shards(struct pod *pod)
 {
     uint32_t ids[MAX_FIXED_SHARDS] = { 0 };
@@ -115,7 +80,6 @@ static void on_look(void *ctx)
 
     if (!pod->membership && !pod->stopping)
         hold_all_shards(pod);
-    send_commands(pod);
     loop_timer_start(pod->timer, LOOK_MS);
 }
 
@@ -210,7 +174,9 @@ static void read_assignments(struct pod *pod)
 struct pod *pod_start(struct service *service, const struct gateway_settings *s)
 {
     struct pod *pod = xcalloc(1, sizeof(*pod));
-    const struct discord_rest_config rest = { .api_url = s->api_url, .token = s->token };
+    const struct discord_rest_config rest = { .api_url = s->api_url,
+                                              .token = s->token,
+                                              .has_budget = !s->guilds };
     struct err err = { 0 };
 
     pod->service = service;
@@ -235,6 +201,7 @@ struct pod *pod_start(struct service *service, const struct gateway_settings *s)
                                                         .bus = pod->bus,
                                                         .owner = pod->owner,
                                                         .shards = pod->shards,
+                                                        .rest = pod->rest,
                                                         .pod = s->pod,
                                                         .incarnation = pod->incarnation,
                                                         .capacity = (uint32_t)s->capacity,

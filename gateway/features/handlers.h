@@ -13,7 +13,7 @@
     enum status handler(struct unit *u, const struct interaction *in, const char **ret_callback,   \
                         struct err *err);
 #define COMMAND(name, type, permissions, description, options, handler) ANSWERS(handler)
-#include "gateway/commands.def"
+#include "messages/commands.def"
 #undef COMMAND
 #define COMPONENT(custom_id, handler) ANSWERS(handler)
 #include "gateway/components.def"
