@@ -1,6 +1,7 @@
 """flow.py - what every flow test needs: a cluster or single programs, questions to it, a verdict, nothing left.
 
     run(body) ─▶ body(flow) ─▶ clean stop of what is left ─▶ exit 0 | 1 with excerpts of the logs | 77 skipped
+    flow.figures, when body has set them, are the last line: one JSON object
 
 A test is a function that raises when something is wrong. Programs come from --bin or FLOW_BIN. A program that ends with
 something else than 0 after SIGTERM, that had to be killed, or whose log has a sanitizer's report fails the test.
@@ -22,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "smoke"))
 from bus import JSON_TYPE, Bus, NoResponders  # noqa: E402, F401
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
-from compare import Held, compare, compare_rows, read_owners, read_record  # noqa: E402
+from compare import Held, Sent, compare, compare_rows, read_owners, read_record  # noqa: E402
 from go_tools import Missing, go_tool  # noqa: E402, F401
 from processes import HOST, Process, answers, free_port, http_json, http_request, wait_for  # noqa: E402, F401
 from traffic import record, start_traffic, stored_events  # noqa: E402, F401
@@ -64,6 +65,7 @@ class Flow:
         self.bin_dir, self.folder = pathlib.Path(bin_dir), pathlib.Path(folder)
         self.clusters, self.programs = [], []
         self.may_fail = set()  # processes whose end was part of the test
+        self.figures = None    # what the test has measured
 
     # ---- starting ----
 
@@ -191,6 +193,8 @@ def run(body, options=lambda parser: None):
         else:
             shutil.rmtree(folder, ignore_errors=True)
     say({0: "passed", SKIPPED: "skipped"}.get(code, "FAILED"))
+    if flow.figures is not None:
+        print(json.dumps(flow.figures), flush=True)
     sys.exit(code)
 
 
@@ -307,13 +311,19 @@ def wait_until_settled(cluster, guilds, timeout_s=LIMIT_S):
     return stock
 
 
+def compare_stock(cluster, stock):
+    """(total, notes, what was sent): the stock's rows against the simulator's record"""
+    sent = read_record(record(cluster))
+    sent = {g: sent.get(g, Sent()) for g in stock}
+    total, notes = compare(sent, {g: held for g, (_, _, held) in stock.items()},
+                           {g: stored for g, (_, stored, _) in stock.items()})
+    return total, notes, sent
+
+
 def expect_exactly_once(cluster, guilds=None):
     """Waits until all is applied, then compares the owners' rows with the simulator's record. guilds: all unless told."""
     guilds = [int(g) for g in guilds or (g["id"] for g in guilds_of(cluster))]
-    stock = wait_until_settled(cluster, guilds)
-    sent = read_record(record(cluster))
-    total, notes = compare({g: sent[g] for g in guilds}, {g: held for g, (_, _, held) in stock.items()},
-                           {g: stored for g, (_, stored, _) in stock.items()})
+    total, notes, _ = compare_stock(cluster, wait_until_settled(cluster, guilds))
     expect(not total["lost"] and not total["duplicated"], f"{total}\n" + "\n".join(notes))
     expect(total["sent"] > 0, "nothing was sent")
     say(f"exactly once: {total}")
