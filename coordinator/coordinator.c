@@ -106,6 +106,7 @@ static void stop_leading(struct coordinator *c)
     const struct err away = { STATUS_UNAVAILABLE, "this coordinator does not lead any more" };
 
     requests_unsubscribe(c);
+    commands_rest(c);
     c->leads = false;
     drop_waiting(c, &away);
     mirror_free(TAKE(c->mirror));
@@ -320,8 +321,10 @@ static void turn(struct coordinator *c, bool whole)
     }
     handoffs_send(c);
     orders_send(c, whole);
-    if (whole)
-        measure(c);
+    if (!whole)
+        return;
+    commands_turn(c);
+    measure(c);
 }
 
 static void watch_bus(struct coordinator *c)
@@ -410,6 +413,16 @@ static bool open_store(struct coordinator *c)
     return true;
 }
 
+static bool open_commands(struct coordinator *c)
+{
+    struct err err = { 0 };
+
+    if (commands_open(c, &err) == STATUS_OK)
+        return true;
+    fail(c, "DEPLOY_COMMANDS", &err);
+    return false;
+}
+
 static bool open_bus(struct coordinator *c)
 {
     const struct bus_config config = {
@@ -433,6 +446,7 @@ static void close_all(struct coordinator *c)
     if (c->bus)
         bus_close(c->bus);
     mailbox_drain(c->box, c); /* what the closing bus still answers */
+    commands_close(c);
     store_free(c->store);
 }
 
@@ -441,7 +455,7 @@ static void *run(void *arg)
     struct coordinator *c = arg;
 
     pthread_setname_np(pthread_self(), "coordinator");
-    if (open_bus(c) && open_streams(c) && open_store(c)) {
+    if (open_commands(c) && open_bus(c) && open_streams(c) && open_store(c)) {
         atomic_store(&c->up, true);
         work(c);
         atomic_store(&c->up, false);

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/loop.h"
 #include "base/mailbox.h"
@@ -22,11 +23,15 @@ struct coordinator_config {
     int64_t api_port, lease_ms, shard_count, max_moves, standbys, events_hours, nats_replicas;
     int64_t rebalance_ms, rebalance_percent, rebalance_cooldown_ms, rebalance_mixed_ms;
     int64_t history_days;
+    const char *discord_token, *application_id, *discord_api_url; /* for the commands only */
+    bool deploy_commands;
     struct service_config service;
 };
 
 struct coordinator;
 
+/* What no single setting can say (service.h, check). */
+bool coordinator_config_check(const void *config, FILE *errors);
 /* config lives as long as the coordinator. When start-up finds what waiting cannot heal (streams of
  * another layout), the loop is stopped and coordinator_failed is true. */
 enum status coordinator_start(const struct coordinator_config *config, struct loop *loop,

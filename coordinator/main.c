@@ -47,6 +47,15 @@ static const struct config_row rows[] = {
       .help = "how long the stream of events keeps them, when it is made" },
     { "NATS_REPLICAS", CONFIG_INT, ROW(nats_replicas), .fallback = "1", .min = 1, .max = 5,
       .help = "copies of each stream, when it is made" },
+    { "DEPLOY_COMMANDS", CONFIG_BOOL, ROW(deploy_commands), .fallback = "false",
+      .help = "the leader sees to it that Discord has the bot's commands; as guildbusctl "
+              "deploy-commands does by hand" },
+    { "DISCORD_TOKEN", CONFIG_STRING, ROW(discord_token), .secret = true,
+      .help = "the bot's token, for DEPLOY_COMMANDS" },
+    { "DISCORD_APPLICATION_ID", CONFIG_SNOWFLAKE, ROW(application_id),
+      .help = "the application's id, for DEPLOY_COMMANDS" },
+    { "DISCORD_API_URL", CONFIG_URL, ROW(discord_api_url),
+      .fallback = "https://discord.com/api/v10", .help = "Discord's REST API, or the simulator's" },
     SERVICE_CONFIG_ROWS(struct coordinator_config, service),
 };
 
@@ -98,6 +107,7 @@ int main(int argc, char **argv)
         .row_count = sizeof(rows) / sizeof(rows[0]),
         .config = &p.config,
         .common = &p.config.service,
+        .check = coordinator_config_check,
         .on_stop = on_stop,
         .is_ready = is_ready,
         .ctx = &p,

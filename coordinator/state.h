@@ -9,6 +9,7 @@
  *   rebalance.c    when guilds move to even out the load; which ones is in balance.c
  *   orders.c       what is sent until it took effect
  *   shards.c       shards and IDENTIFY grants
+ *   commands.c     Discord's application commands, by deploy.c
  *   api*.c         HTTP, also what another replica was asked
  *
  * A function that writes returns the store's status; anything but OK travels up to the turn, which
@@ -65,6 +66,8 @@ struct report {
     Guildbus__V1__MoveStep step;
 };
 
+struct command_deployment;
+
 struct coordinator {
     const struct coordinator_config *config;
     struct loop *loop;
@@ -77,6 +80,7 @@ struct coordinator {
     struct bus *bus;
     struct bus_sub *subs[9];
     struct store *store;
+    struct command_deployment *commands; /* NULL: not asked for */
     bool leads;
     int64_t next_lead_ms, next_turn_ms, next_forget_ms;
 
@@ -212,6 +216,16 @@ void orders_send(struct coordinator *c, bool whole_turn);
 void order_move(struct coordinator *c, struct mirror_move *move, enum move_order what);
 /* Warm or Drop, as its rank says; standbys_answered gets the answer. */
 void order_standby(struct coordinator *c, const struct mirror_guild *g, const struct follower *f);
+
+/* ---- commands.c ---- */
+
+/* INVALID, UNAVAILABLE: as deploy_new. */
+enum status commands_open(struct coordinator *c, struct err *err) MUST_CHECK;
+void commands_turn(struct coordinator *c);
+/* Leads no more: nothing is sent until the next commands_turn, which begins anew. */
+void commands_rest(struct coordinator *c);
+/* Once no letter is read any more. */
+void commands_close(struct coordinator *c);
 
 /* ---- shards.c ---- */
 

@@ -28,7 +28,7 @@ static const struct config_row rows[] = {
       .help = "allows reassign" },
 };
 
-static enum ctl_exit complain(enum ctl_exit code, const char *what)
+enum ctl_exit complain(enum ctl_exit code, const char *what)
 {
     (void)fputs("guildbusctl: ", stderr);
     print_safely(what, stderr);

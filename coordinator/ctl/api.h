@@ -12,6 +12,8 @@
 
 struct api;
 
+/* Says what is wrong, as one line on stderr, and returns code. */
+enum ctl_exit complain(enum ctl_exit code, const char *what);
 /* Reads CONFIG_SERVICE_URL and COORDINATOR_TOKEN; CTL_USAGE: they are wrong. */
 enum ctl_exit api_open(struct api **ret_api);
 void api_close(struct api *api);

@@ -1,4 +1,5 @@
-/* guildbusctl-api - the verbs of guildbusctl that ask the coordinator. Started by guildbusctl. */
+/* guildbusctl-api - the verbs of guildbusctl that ask the coordinator or Discord. Started by
+ * guildbusctl. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -270,10 +271,13 @@ static const struct {
     const char *name;
     int words;
     enum ctl_exit (*run)(const struct request *r);
+    bool is_discords; /* needs no coordinator */
 } verbs[] = {
-    { "status", 0, on_status },   { "pods", 0, on_pods },           { "guilds", 0, on_guilds },
-    { "moves", 0, on_moves },     { "reassign", 2, on_reassign },   { "drain", 1, on_drain },
-    { "undrain", 1, on_undrain }, { "rebalance", 0, on_rebalance }, { "history", 1, on_history },
+    { "status", 0, on_status, false },     { "pods", 0, on_pods, false },
+    { "guilds", 0, on_guilds, false },     { "moves", 0, on_moves, false },
+    { "reassign", 2, on_reassign, false }, { "drain", 1, on_drain, false },
+    { "undrain", 1, on_undrain, false },   { "rebalance", 0, on_rebalance, false },
+    { "history", 1, on_history, false },   { "deploy-commands", 0, on_deploy_commands, true },
 };
 
 static bool read_count(const char *text, int64_t max, int64_t *ret)
@@ -308,6 +312,8 @@ static enum ctl_exit read_option(struct request *r, char **argv, int *i)
         fine = read_count(value, 86400, &r->timeout_s);
     else if (n == 7 && !strncmp(name, "--after", n))
         fine = value && id_parse(value, &r->after);
+    else if (n == 7 && !strncmp(name, "--guild", n))
+        fine = value && id_parse(value, &r->guild);
     else
         return usage("no such option: ", name);
     *i += !equals;
@@ -339,7 +345,7 @@ static enum ctl_exit run(struct request *r)
             continue;
         if (r->word_count > verbs[i].words)
             return usage("one word too many: ", r->words[verbs[i].words]);
-        enum ctl_exit code = api_open(&r->api);
+        enum ctl_exit code = verbs[i].is_discords ? CTL_DONE : api_open(&r->api);
         if (code == CTL_DONE)
             code = verbs[i].run(r);
         api_close(r->api);

@@ -29,6 +29,8 @@ static const char help[] =
     "  undrain POD           lets the pod take guilds again\n"
     "  rebalance             evens out what the pods carry [--dry-run] [--force] [--limit N]\n"
     "  history [GUILD]       who owned what, when and why, the latest first [--limit N]\n"
+    "  deploy-commands       compares the bot's commands with those that Discord has and writes them if\n"
+    "                        something differs [--dry-run] [--guild GUILD]\n"
     "  decode                message body on stdin -> JSON [--subject SUBJECT]; exit code always 0:\n"
     "                        nats sub --translate 'guildbusctl decode' SUBJECT\n"
     "\n"
@@ -38,7 +40,12 @@ static const char help[] =
     "  CONFIG_SERVICE_URL    where the coordinator is (http://127.0.0.1:7080)\n"
     "  COORDINATOR_TOKEN     allows changes; or COORDINATOR_TOKEN_FILE, a file that holds it\n"
     "\n"
-    "exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 coordinator unavailable\n";
+    "  DISCORD_TOKEN         for deploy-commands: the bot's token, or DISCORD_TOKEN_FILE\n"
+    "  DISCORD_APPLICATION_ID  and its application's id\n"
+    "  DISCORD_API_URL       Discord's REST API (https://discord.com/api/v10)\n"
+    "\n"
+    "exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 coordinator or Discord\n"
+    "unavailable\n";
 
 static bool has_flag(int argc, char **argv, const char *flag)
 {
@@ -110,8 +117,9 @@ static int run_api(char **argv)
 
 static bool is_api_verb(const char *verb)
 {
-    static const char *const verbs[] = { "status", "pods",    "guilds",    "moves",  "reassign",
-                                         "drain",  "undrain", "rebalance", "history" };
+    static const char *const verbs[] = { "status",   "pods",           "guilds",  "moves",
+                                         "reassign", "drain",          "undrain", "rebalance",
+                                         "history",  "deploy-commands" };
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (!strcmp(verb, verbs[i]))

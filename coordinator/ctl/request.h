@@ -17,7 +17,7 @@ struct request {
     int word_count;
     bool json, wait, dry_run, force;
     int64_t limit, timeout_s; /* limit -1: not given */
-    uint64_t after;
+    uint64_t after, guild;    /* 0: not given */
     struct api *api;
 };
 
@@ -34,5 +34,9 @@ enum ctl_exit on_drain(const struct request *r);
 enum ctl_exit on_undrain(const struct request *r);
 enum ctl_exit on_rebalance(const struct request *r);
 enum ctl_exit on_history(const struct request *r);
+
+/* ---- deploy_commands.c ---- */
+
+enum ctl_exit on_deploy_commands(const struct request *r);
 
 #endif

@@ -87,6 +87,20 @@ static const char *judge(const json_t *command)
     return NULL;
 }
 
+/* What Discord says of a command although nobody told it. */
+static json_t *defaults(uint64_t guild_id)
+{
+    json_t *all =
+        json_pack("{s:s, s:n, s:n, s:n, s:b}", "description", "", "default_member_permissions",
+                  "name_localizations", "description_localizations", "nsfw", 0);
+
+    if (!guild_id) {
+        (void)json_object_set_new(all, "integration_types", json_pack("[i]", 0));
+        (void)json_object_set_new(all, "contexts", json_null());
+    }
+    return all;
+}
+
 const char *commands_put(struct commands *c, uint64_t guild_id, const json_t *command,
                          json_t **ret_command)
 {
@@ -99,10 +113,7 @@ const char *commands_put(struct commands *c, uint64_t guild_id, const json_t *co
     json_t *known = find(list, json_str(command, "name"), json_int(command, "type", 1), &at);
     uint64_t id = known ? json_id(known, "id") : world_new_id(c->world);
     json_t *kept = json_deep_copy(command);
-    if (!json_object_get(kept, "description"))
-        (void)json_object_set_new(kept, "description", json_string(""));
-    if (!json_object_get(kept, "default_member_permissions"))
-        (void)json_object_set_new(kept, "default_member_permissions", json_null());
+    (void)json_object_update_missing_new(kept, defaults(guild_id));
     (void)json_object_set_new(kept, "id", json_from_id(id));
     (void)json_object_set_new(kept, "application_id", json_from_id(c->world->bot.id));
     (void)json_object_set_new(kept, "version", json_from_id(world_new_id(c->world)));

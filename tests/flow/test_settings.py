@@ -24,10 +24,12 @@ PROGRAMS = {
          "SIGNATURE_WINDOW_S": "1", "MAX_BODY": "1", "ADMIN_PORT": "-1", "LOG_LEVEL": "LOUD", "LOG_FORMAT": "text"},
         ["DISCORD_CLIENT_SECRET", "SESSION_SECRET"]),
     "guildbus-coordinator": (
-        {"DATABASE_URL": f"postgres://me:{SECRET}@127.0.0.1:1/x", "COORDINATOR_TOKEN": SECRET},
+        {"DATABASE_URL": f"postgres://me:{SECRET}@127.0.0.1:1/x", "COORDINATOR_TOKEN": SECRET, "DISCORD_TOKEN": SECRET,
+         "DISCORD_APPLICATION_ID": "1000000000000000001", "DEPLOY_COMMANDS": "true"},
         {"NATS_URL": "nats://a b", "API_PORT": "65536", "LEASE_MS": "1s", "SHARD_COUNT": "-1", "MAX_MOVES": "0",
-         "EVENTS_HOURS": "0", "NATS_REPLICAS": "9", "ADMIN_PORT": "1.5", "LOG_LEVEL": "3", "LOG_FORMAT": "JSON"},
-        ["DATABASE_URL", "COORDINATOR_TOKEN"]),
+         "EVENTS_HOURS": "0", "NATS_REPLICAS": "9", "ADMIN_PORT": "1.5", "LOG_LEVEL": "3", "LOG_FORMAT": "JSON",
+         "DEPLOY_COMMANDS": "perhaps", "DISCORD_APPLICATION_ID": "0", "DISCORD_API_URL": "no url"},
+        ["DATABASE_URL", "COORDINATOR_TOKEN", "DISCORD_TOKEN"]),
     "guildbus-discord-sim": (
         {},
         {"SIM_PORT": "x", "SIM_ADMIN_PORT": "99999", "SIM_SEED": "-1", "SIM_GUILDS": "0", "SIM_MEMBERS": "1",

@@ -1,6 +1,6 @@
 """cluster.py - a whole Guildbus on this machine; ./dev up, smoke, bench and the flow tests start it here.
 
-    nats (one, or a cluster) ── coordinator (── postgres) ── sim, or the real Discord ── gateways gw-1 … ── edge
+    nats (one, or a cluster) ── sim, or the real Discord ── coordinator (── postgres) ── gateways gw-1 … ── edge
 
 Everything listens on loopback only. Files, logs and secrets are in one folder; stop() goes the other way round.
 """
@@ -116,11 +116,11 @@ class Cluster:
         if self.options.postgres and not self.options.database_url:
             self._start_postgres()
         self._start_nats()
+        if not self.options.discord:
+            self._start_sim()
         for name in self.coordinator_names:
             self._start_coordinator(name)
         self.ports["edge"] = self._port(8080)
-        if not self.options.discord:
-            self._start_sim()
         for pod in self.pods:
             self.start_gateway(pod)
         for name in self.edge_names:
@@ -184,12 +184,14 @@ class Cluster:
 
     def _start_coordinator(self, name="coordinator"):
         self.ports[name] = self._port(7080)
+        d = self._discord()
         self._program(name, "guildbus-coordinator", {
             "NATS_URL": self.nats_url, "DATABASE_URL": self.options.database_url,
             "DATA_DIR": self.data_dir(name), "API_BIND": HOST, "API_PORT": self.ports[name],
             "COORDINATOR_TOKEN_FILE": self.secret_file("coordinator_token"),
             "LEASE_MS": self.options.lease_ms or "",
-            "NATS_REPLICAS": min(self.options.nats_servers, 3),
+            "NATS_REPLICAS": min(self.options.nats_servers, 3), "DEPLOY_COMMANDS": "true",
+            **{k: d[k] for k in ("DISCORD_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_API_URL")},
         }, "decides which pod owns which guild")
         self._await(name)
 
@@ -210,7 +212,7 @@ class Cluster:
         self.sim_admin = f"http://{HOST}:{told['admin_port']}"
 
     def _discord(self):
-        """What gateways and the edge need to know of Discord."""
+        """What the programs need to know of Discord."""
         real = self.options.discord
         if real:
             return {"DISCORD_API_URL": DISCORD, **real}

@@ -1,7 +1,8 @@
-// Every REST body that our gateway sends is one that Discord's OpenAPI description accepts, and what the simulator
+// Every REST body that our programs send is one that Discord's OpenAPI description accepts, and what the simulator
 // answers is what the description promises.
 import fs from 'node:fs';
 import os from 'node:os';
+import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import test from 'node:test';
 import assert from 'node:assert/strict';
@@ -74,7 +75,6 @@ test('what our gateway sends fits the description', { ...LIMIT, skip: gateway.mi
     });
     await client.start();
     await until(async () => (await sim.get('/gateway')).sessions.some(s => s.connected));
-    await until(async () => (await calls(sim)).some(c => c.method === 'PUT'));
     const [guild] = await sim.get('/guilds');
     const { ask, answers } = await moderate(sim, guild);
     await settled(sim);
@@ -93,6 +93,23 @@ test('what our gateway sends fits the description', { ...LIMIT, skip: gateway.mi
     }
     t.diagnostic(`${made.length} calls, ${pressed} buttons: ${[...kinds].sort().join(', ')}`);
     assert.ok(kinds.size >= 5 && made.length >= 20 && pressed > 0);
+});
+
+test('the commands that guildbusctl deploys fit the description', LIMIT, async t => {
+    const sim = await Simulator.start({ SIM_GUILDS: '1', SIM_CALL_BODIES: '1' });
+    t.after(() => sim.stop());
+    const [guild] = await sim.get('/guilds');
+    const env = { ...process.env, DISCORD_TOKEN: TOKEN, DISCORD_APPLICATION_ID: '1000000000000000001', DISCORD_API_URL: `${sim.api}/v10` };
+    for (const scope of [[], ['--guild', guild.id]])
+        execFileSync(path.join(process.env.BIN, 'guildbusctl'), ['deploy-commands', ...scope], { env });
+    const made = await calls(sim);
+    assert.deepEqual(made.map(c => c.method), ['PUT', 'PUT']);
+    for (const call of made) {
+        const commands = JSON.parse(call.body);
+        assert.equal(why(route(call.method, call.path).sent, commands), '', call.body);
+        t.diagnostic(`${call.path}: ${commands.map(c => c.name).join(', ')}`);
+        assert.ok(commands.length > 0);
+    }
 });
 
 test('what the simulator answers fits the description', LIMIT, async t => {

@@ -18,6 +18,7 @@ const routes = [
     ['POST', '/users/@me/channels', one('CreatePrivateChannelRequest'), null],
     ['PUT', '/applications/{}/commands', many('ApplicationCommandUpdateRequest'), many('ApplicationCommandResponse')],
     ['GET', '/applications/{}/commands', null, many('ApplicationCommandResponse')],
+    ['PUT', '/applications/{}/guilds/{}/commands', many('ApplicationCommandUpdateRequest'), many('ApplicationCommandResponse')],
     ['GET', '/guilds/{}/channels', null, many('GuildChannelResponse')],
     ['GET', '/guilds/{}/roles', null, many('GuildRoleResponse')],
     ['GET', '/guilds/{}/members/{}', null, one('GuildMemberResponse')],
