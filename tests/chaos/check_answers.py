@@ -134,7 +134,9 @@ def check_effect(verdict, i, guild, at, rows):
 # ---- I5: answers on the bus ----
 
 def check_answers(history, verdict, index):
-    bodies, asked = {}, {op["reply"]: op["begin"] for op in history.ops if op["op"] == "asked"}
+    # The answer to a change is stored with it: a repeat gets the same one, whoever owns the guild by then.
+    bodies, asked = {}, {op["reply"]: op["begin"] for op in history.ops
+                         if op["op"] == "asked" and op["query"] != "change_settings"}
     for a in history.answers:
         if a.kind == "interaction_reply":
             check_interaction_reply(history, verdict, index, bodies, a)

@@ -98,7 +98,7 @@ class Asker(Worker):
                 self.link = Link(self.stage.nats_url, self.name, 1, inbox=f"_INBOX.{self.name}")
             reply = self.link.next_inbox()
             begin = time.time()
-            self.ops.put({"op": "asked", "guild": guild, "begin": begin, "reply": reply})
+            self.ops.put({"op": "asked", "query": query, "guild": guild, "begin": begin, "reply": reply})
             answer = self.link.request(f"guild.{guild}.portal", portal_request(guild, query, **more), ANSWER_S, reply)
             kind, reply = decode(answer.body)
             return begin, time.time(), kind, reply, answer.body

@@ -407,9 +407,12 @@ class Bad(unittest.TestCase):
         late = overview(900, 2, epoch=1, pod="gw-1")
         late.to = "_INBOX.reader0.1"
         self.h.answers.append(late)
-        self.h.ops.append({"op": "asked", "guild": GUILD, "begin": 4.9, "reply": late.to})
+        self.h.ops.append({"op": "asked", "query": "overview", "guild": GUILD, "begin": 4.9, "reply": late.to})
         self.assertEqual(self.found(), {})  # it was asked before the claim
         self.h.ops[-1]["begin"] = 5.1
+        self.h.ops[-1]["query"] = "change_settings"
+        self.assertEqual(self.found(), {})  # what is stored with a change names the epoch of that change
+        self.h.ops[-1]["query"] = "overview"
         self.expect("I5", "gw-1 answered for epoch 1 what was asked 0.100 s after gw-2 had claimed epoch 2")
 
     def test_an_overview_that_shows_less_than_an_earlier_one(self):
