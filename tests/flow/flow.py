@@ -226,6 +226,15 @@ def interact(cluster, kind, guild, user, **more):
     return sim(cluster, "/interaction", {"kind": kind, "guild_id": guild["id"], "user_id": user, **more})
 
 
+def set_up(cluster, guild):
+    """/setup, as the guild's owner types it"""
+    data = {"id": "1", "name": "setup", "type": 1,
+            "options": [{"name": "modlog", "type": 7, "value": guild["mod_log_id"]},
+                        {"name": "moderator", "type": 8, "value": guild["moderator_role_id"]}]}
+    done = interact(cluster, "setup", guild, guild["owner_id"], data=data)
+    expect(done["fate"] == "answered" and "Set up." in done["body"]["data"]["content"], f"/setup: {done}")
+
+
 def ask(bus, guild_id, query, **fields):
     """The portal's answer of a guild's owner as JSON; None when nobody answers or the owner refuses."""
     body = json.dumps({"portal": {"guildId": str(guild_id), **query, **fields}})

@@ -6,16 +6,7 @@ import shutil
 import subprocess
 
 from flow import (LIMIT_S, Bus, ask, expect, expect_exactly_once, guilds_of, http_json, interact, run, say,
-                  say_in, serving_pod, start_traffic, wait_all_served, wait_for, wait_for_traffic)
-
-
-def set_up(cluster, guild):
-    """/setup, as the guild's owner types it"""
-    data = {"id": "1", "name": "setup", "type": 1,
-            "options": [{"name": "modlog", "type": 7, "value": guild["mod_log_id"]},
-                        {"name": "moderator", "type": 8, "value": guild["moderator_role_id"]}]}
-    done = interact(cluster, "setup", guild, guild["owner_id"], data=data)
-    expect(done["fate"] == "answered" and "Set up." in done["body"]["data"]["content"], f"/setup: {done}")
+                  say_in, serving_pod, set_up, start_traffic, wait_all_served, wait_for, wait_for_traffic)
 
 
 def report(cluster, guild):
