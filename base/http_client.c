@@ -5,7 +5,6 @@
 #include <curl/curl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -34,6 +33,7 @@ struct call {
     struct curl_slist *headers;
     int timeout_ms;
     size_t max_answer;
+    bool once;
     struct mailbox *box;
     void (*on_done)(void *ctx, uint64_t tag, const struct http_result *result);
     void *ctx;
@@ -159,6 +159,7 @@ static struct call *call_new(const struct http_call *from)
     c->headers = copy_headers(from->headers);
     c->timeout_ms = from->timeout_ms > 0 ? from->timeout_ms : DEFAULT_TIMEOUT_MS;
     c->max_answer = from->max_answer ? from->max_answer : DEFAULT_MAX_ANSWER;
+    c->once = from->once;
     c->box = from->box;
     c->on_done = from->on_done;
     c->ctx = from->ctx;
@@ -179,6 +180,7 @@ static void set_request(const struct http_client *client, struct call *c)
     curl_easy_setopt(e, CURLOPT_URL, c->url);
     curl_easy_setopt(e, CURLOPT_USERAGENT, client->user_agent);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, (long)c->once);
     if (strcmp(c->method, "HEAD") == 0) {
         curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     } else if (sends_body(c)) {

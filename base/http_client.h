@@ -7,6 +7,7 @@
 #ifndef BASE_HTTP_CLIENT_H
 #define BASE_HTTP_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,8 @@ struct http_call {
     size_t size;
     int timeout_ms;      /* whole call; 0: 15,000 */
     size_t max_answer;   /* 0: 4 MiB; longer fails with UNAVAILABLE */
+    bool once;           /* over a connection of its own: else curl repeats by itself what a reused
+                            connection swallowed, though the other side may have done it */
     struct mailbox *box; /* where on_done runs */
     void (*on_done)(void *ctx, uint64_t tag, const struct http_result *result);
     void *ctx;

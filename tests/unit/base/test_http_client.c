@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct world {
     struct http_client *client;
     struct http_exchange *held;
     sem_t is_held;
+    _Atomic int cut; /* requests whose connection was cut */
     char url[64];
 };
 
@@ -46,6 +48,10 @@ static void on_request(void *ctx, struct http_exchange *x)
         CLEANUP(xfree) char *text = xcalloc(1, LONG_ANSWER);
         memset(text, 'l', LONG_ANSWER);
         http_respond(x, 200, NULL, text, LONG_ANSWER);
+    } else if (strcmp(http_path(x), "/cut") == 0) {
+        atomic_fetch_add(&w->cut, 1);
+        http_mute(x);
+        http_respond_text(x, 200, "");
     } else if (strcmp(http_path(x), "/moved") == 0) {
         http_redirect(x, "/elsewhere");
     } else {
@@ -182,6 +188,20 @@ static void test_a_call_without_an_answer_times_out(void **state)
     loop_world_call(&w->base, answer_held, w);
 }
 
+static void test_what_goes_once_is_not_repeated_by_curl(void **state)
+{
+    struct world *w = *state;
+    const struct http_call get = { .method = "GET" };
+    const struct http_call once = { .method = "POST", .body = "{}", .size = 2, .once = true };
+    CLEANUP(xfree) char *body = NULL, *none = NULL;
+    int code = 0;
+
+    /* leaves a connection that could be reused */
+    assert_int_equal(call(w, "/a", &get, &code, &body, NULL), STATUS_OK);
+    assert_int_equal(call(w, "/cut", &once, &code, &none, NULL), STATUS_UNAVAILABLE);
+    assert_int_equal(atomic_load(&w->cut), 1);
+}
+
 static void test_a_server_that_is_not_there_is_unavailable(void **state)
 {
     struct world *w = *state;
@@ -293,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_redirects_are_answers),
         cmocka_unit_test(test_an_answer_over_its_limit_fails),
         cmocka_unit_test(test_a_call_without_an_answer_times_out),
+        cmocka_unit_test(test_what_goes_once_is_not_repeated_by_curl),
         cmocka_unit_test(test_a_server_that_is_not_there_is_unavailable),
         cmocka_unit_test(test_many_calls_end_once_each_in_their_box),
         cmocka_unit_test(test_calls_under_way_end_with_the_client),
