@@ -241,10 +241,12 @@ class Api(unittest.TestCase):
         for args in [(), ("nonsense",), ("status", "x"), ("status", "--nonsense"), ("reassign",), ("reassign", "1"),
                      ("reassign", "x", "gw-1"), ("reassign", "1", "gw-1", "more"), ("guilds", "--limit"),
                      ("guilds", "--limit", "0"), ("guilds", "--limit=1x"), ("guilds", "--after", "x"),
-                     ("drain",), ("undrain",), ("drain", "a", "b"), ("history", "x"), ("rebalance", "x")]:
+                     ("drain",), ("undrain",), ("drain", "a", "b"), ("history", "x"), ("rebalance", "x"),
+                     ("deploy-commands", "x"), ("deploy-commands", "--guild", "x")]:
             done = self.expect(2, *args)
             self.assertEqual(done.stdout, "")
             self.assertIn("guildbusctl", done.stderr)
+        self.assertIn("DISCORD_TOKEN: is not set", self.expect(2, "deploy-commands").stderr)
         self.expect(2, "status", CONFIG_SERVICE_URL="nonsense")
         self.expect(2, "reassign", "1", "gw-1", COORDINATOR_TOKEN="a\nb")
 
