@@ -7,7 +7,7 @@
 Latency is from Discord sending a message to the log having its row, in some of the guilds; what waited for a pod to come
 back is in it. Exit 1 as well when Discord could not send as much as --rate.
 
-usage: tests/scale/deploy.py [--rate N] [--guilds N] [--pods N] [--interactions N] [--postgres] [--bin FOLDER]
+usage: ./dev scale deploy [--rate N] [--guilds N] [--pods N] [--interactions N] [--postgres]
 """
 import json
 import pathlib

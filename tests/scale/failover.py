@@ -6,7 +6,7 @@
 Nobody helps. "Served" is a guild that answers a portal request over NATS; the curve in between is the survivor's own
 count. Memory is resident (VmRSS; in brackets its peak), CPU is user and system time between the kill and the end.
 
-usage: tests/scale/failover.py [--guilds N] [--events N] [--standbys N] [--postgres] [--rate N] [--json]
+usage: ./dev scale failover [--guilds N] [--events N] [--standbys N] [--postgres] [--rate N] [--json]
 """
 import argparse
 import json

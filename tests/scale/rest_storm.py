@@ -13,7 +13,7 @@ Exit 1 unless: never more than 50 calls in any second, counted by their arrival;
 effect; without a kill, once; with one, some again. --window forgives a machine that stalls: calls
 that left a second apart may then arrive closer together.
 
-usage: tests/scale/rest_storm.py [--rows N] [--guilds N] [--pods N] [--kill] [--window MS] [--bin FOLDER]
+usage: ./dev scale rest_storm [--rows N] [--guilds N] [--pods N] [--kill] [--window MS]
 """
 import collections
 import concurrent.futures
