@@ -150,7 +150,7 @@ static void on_answer(void *ctx, uint64_t tag UNUSED, const struct bus_in *in UN
 }
 
 /* To this pod, whoever the owner is: as the guild's former owner sends it on. */
-static void forward_to(struct town *t, int pod, const char *body, const char *reply_to)
+static void forward_to(struct town *t, int pod, const char *body, bool portal)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     const struct subject subject = subject_forward(t->pods[pod].name);
@@ -163,7 +163,8 @@ static void forward_to(struct town *t, int pod, const char *body, const char *re
     f.guild_id = t->guild;
     f.hops = 1;
     f.json = true;
-    f.reply_to = mutable_text(reply_to);
+    f.portal = portal;
+    f.reply_to = mutable_text("test.answer");
     f.body.data = arena_memdup(arena, body, strlen(body));
     f.body.len = strlen(body);
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_FORWARD;
@@ -185,13 +186,36 @@ static void test_what_a_replaced_owner_did_is_neither_said_nor_kept(void **state
     assert_int_equal(bus_subscribe(t->bus, &what, &sub, &err), STATUS_OK);
     own(t, 0, 1);
     own(t, 1, 2); /* alpha does not know */
-    forward_to(t, 0, setup, "test.answer");
+    forward_to(t, 0, setup, false);
     WAIT_FOR(t, owner_guild_count(t->pods[0].owner) == 0);
     wait_for_refusal(t, subject_control("alpha").text);
     assert_int_equal(answers, 0);
     pod_stop(t, 1);
     own(t, 0, 3); /* with what is on its disk, if that were of use */
     assert_mod_log(t, "");
+    bus_unsubscribe(&sub);
+}
+
+/* Who has no lease asks the log before each read is answered. */
+static void test_without_a_lease_no_read_is_answered_by_memory(void **state)
+{
+    struct town *t = *state;
+    int answers = 0;
+    struct bus_sub *sub = NULL;
+    struct err err;
+    const struct bus_subscription what = { "test.answer", NULL, t->box, on_answer, &answers, 0 };
+
+    assert_int_equal(bus_subscribe(t->bus, &what, &sub, &err), STATUS_OK);
+    own(t, 0, 1);
+    own(t, 1, 2); /* alpha does not know */
+    owner_set_lease(t->pods[0].owner, 0);
+    owner_set_lease(t->pods[1].owner, 0);
+    forward_to(t, 0, "{\"portal\":{\"overview\":{}}}", true);
+    WAIT_FOR(t, owner_guild_count(t->pods[0].owner) == 0);
+    wait_for_refusal(t, subject_control("alpha").text);
+    assert_int_equal(answers, 0);
+    forward_to(t, 1, "{\"portal\":{\"overview\":{}}}", true);
+    WAIT_FOR(t, answers == 1);
     bus_unsubscribe(&sub);
 }
 
@@ -226,6 +250,7 @@ int main(void)
                                         open_with_rest, close_with_rest),
         TEST(test_rows_that_the_log_never_took_go_with_the_process),
         TEST(test_what_a_replaced_owner_did_is_neither_said_nor_kept),
+        TEST(test_without_a_lease_no_read_is_answered_by_memory),
     };
     if (getenv("DEBUG"))
         log_set_level(LOG_LEVEL_DEBUG);

@@ -94,6 +94,25 @@ static void test_captured_rows_make_the_same_rows_elsewhere(void **state UNUSED)
         1);
 }
 
+static void test_removed_rows_are_removed_elsewhere(void **state UNUSED)
+{
+    CLEANUP(store_close) struct store *from = open_memory(), *to = open_memory();
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct err err;
+
+    store_unit_begin(from, GUILD);
+    write_rows(from);
+    assert_int_equal(store_unit_keep(from, &err), STATUS_OK);
+    assert_int_equal(store_apply(to, GUILD, captured(from, arena), &err), STATUS_OK);
+    store_unit_begin(from, GUILD);
+    run(from, "DELETE FROM outbox");
+    assert_int_equal(store_unit_keep(from, &err), STATUS_OK);
+    assert_int_equal(store_apply(to, GUILD, captured(from, arena), &err), STATUS_OK);
+    assert_int_equal(store_commit(to, &err), STATUS_OK);
+    assert_int_equal(count(to, "SELECT count(*) FROM outbox"), 0);
+    assert_int_equal(count(to, "SELECT count(*) FROM answered"), 1);
+}
+
 static void test_an_undone_unit_leaves_nothing(void **state UNUSED)
 {
     CLEANUP(store_close) struct store *s = open_memory();
@@ -209,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_captured_rows_make_the_same_rows_elsewhere),
+        cmocka_unit_test(test_removed_rows_are_removed_elsewhere),
         cmocka_unit_test(test_an_undone_unit_leaves_nothing),
         cmocka_unit_test(test_text_that_is_not_utf8_undoes_the_unit),
         cmocka_unit_test(test_refuses_rows_it_cannot_hold),
