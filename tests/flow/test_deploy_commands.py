@@ -191,6 +191,8 @@ class Coordinator:
         wait_for(f"{p.name} says {word}", lambda: word in p.log_text(), LIMIT_S, [p])
 
     def stop(self):
+        asked = self.process.log_text().count("event=commands_deployed")
+        expect(asked <= 1, f"{self.process.name} asked {asked} times in one leadership")
         expect(TOKEN not in self.process.log_text() and WRONG_TOKEN not in self.process.log_text(), "a token in the log")
         expect(self.process.stop(), f"{self.process.name} had to be killed")
         self.flow.expect_exit(self.process, 0)
