@@ -12,6 +12,7 @@
 #include "coordinator/ewma.h"
 #include "coordinator/list.h"
 #include "coordinator/place.h"
+#include "coordinator/rest_shares.h"
 #include "coordinator/store.h"
 
 struct mirror_pod {
@@ -35,6 +36,7 @@ struct mirror_pod {
     /* for the balance */
     int64_t registered_ms; /* monotonic; 0: before this process led */
     struct ewma load;      /* units a second, thousandths; goes with its guilds */
+    struct rest_account rest;
 };
 
 /* A pod that follows a guild's log, or should be told to stop. */

@@ -125,6 +125,7 @@ static void registered(struct coordinator *c, const struct pod_row *row)
     pod->registered_ms = clock_now_ms();
     if (!is_again) {
         pod->load = (struct ewma){ 0 };
+        pod->rest = (struct rest_account){ 0 };
         pod->says_draining = false;
     }
     standbys_forgotten(c, pod);
@@ -280,6 +281,7 @@ static void note_load(struct coordinator *c, const Guildbus__V1__Heartbeat *h)
                      now_ms);
     }
     standbys_heard(c, pod, h->standby_count);
+    rest_account_hear(&pod->rest, h->rest_in_force, h->rest_wanted, h->rest_invalid, now_ms);
 }
 
 void pods_heard(struct coordinator *c, const Guildbus__V1__Heartbeat *h, struct caller *caller)
@@ -341,8 +343,41 @@ static bool may_leave(const struct coordinator *c, const struct mirror_pod *pod)
     return pod->row.status == POD_DRAINING && (!pod->assigned || nobody_takes_from(c, pod));
 }
 
-static void answer_renewed(struct coordinator *c, struct beat *b, struct mirror_pod *pod)
+/* ---- Discord's global REST limit ---- */
+
+/* Freed by the caller. */
+static struct rest_account **rest_accounts(struct coordinator *c)
 {
+    struct rest_account **accounts =
+        xcalloc(c->mirror->pod_count + 1, sizeof(struct rest_account *));
+
+    for (size_t i = 0; i < c->mirror->pod_count; i++) {
+        accounts[i] = &c->mirror->pods[i]->rest;
+        accounts[i]->is_alive = pod_is_alive(c, c->mirror->pods[i]);
+    }
+    rest_shares_divide(accounts, c->mirror->pod_count);
+    return accounts;
+}
+
+static void put_rest_share(struct coordinator *c, struct rest_account *const *accounts,
+                           struct mirror_pod *pod, Guildbus__V1__HeartbeatReply *reply)
+{
+    int64_t now_ms = clock_now_ms(), lease_ms = c->config->lease_ms;
+    /* Before, the leader before us may have given to a pod that was not heard yet. */
+    bool may_raise = now_ms - c->leads_since_ms > lease_ms + REST_WINDOW_MS;
+    const struct rest_given given =
+        rest_shares_give(accounts, c->mirror->pod_count, &pod->rest, may_raise, now_ms);
+
+    rest_account_told(&pod->rest, given.calls, lease_ms, now_ms);
+    reply->rest_calls = given.calls;
+    reply->rest_drip_ms = given.drip_ms;
+    reply->rest_invalid_elsewhere = given.invalid_elsewhere;
+}
+
+static void answer_renewed(struct coordinator *c, struct rest_account *const *accounts,
+                           struct beat *b)
+{
+    struct mirror_pod *pod = mirror_pod(c->mirror, b->row.pod);
     Guildbus__V1__HeartbeatReply reply;
     CLEANUP(xfree) uint32_t *shards = xcalloc(pod->shards, sizeof(*shards));
 
@@ -356,6 +391,7 @@ static void answer_renewed(struct coordinator *c, struct beat *b, struct mirror_
     reply.shard_count = c->mirror->shard_count;
     reply.may_leave = may_leave(c, pod);
     reply.guilds_assigned = pod->assigned;
+    put_rest_share(c, accounts, pod, &reply);
     answer_beat(c, &b->caller, &reply);
 }
 
@@ -411,10 +447,11 @@ enum status pods_renew(struct coordinator *c, struct err *err)
     }
     /* Before the answers, so that they name the shards of a pod that has just begun to drain. */
     TRY(shards_place(c, err));
+    CLEANUP(xfree) struct rest_account **accounts = rest_accounts(c);
     for (size_t i = 0; i < c->beat_count; i++) {
         struct beat *b = &c->beats[i];
         if (b->renewed)
-            answer_renewed(c, b, mirror_pod(c->mirror, b->row.pod));
+            answer_renewed(c, accounts, b);
         else
             refuse_beat(c, &b->caller, STATUS_NOT_FOUND, "the lease has ended: register again");
     }

@@ -1,7 +1,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/xmem.h"
 #include "coordinator/state.h"
 
@@ -9,7 +11,11 @@ enum {
     IDENTIFY_MS = 5000, /* Discord: one IDENTIFY per bucket and 5 s */
     MOST_BUCKETS = 4096,
     WAIT_FOR_HOLDER_MS = 1000,
+    RESERVE_WARN_MS = 60000,
 };
+
+static struct metric sessions_left =
+    METRIC_GAUGE("guildbus_coordinator_session_starts_left", "of today's, by Discord's word");
 
 static enum status set_count(struct coordinator *c, uint32_t count, const char *why,
                              struct err *err)
@@ -108,7 +114,7 @@ static void answer_identify(struct coordinator *c, struct caller *caller, int64_
 {
     Guildbus__V1__IdentifyReply reply;
     Guildbus__V1__Envelope e;
-    char text[128];
+    char text[256];
 
     guildbus__v1__identify_reply__init(&reply);
     guildbus__v1__envelope__init(&e);
@@ -130,6 +136,24 @@ static bool is_held_elsewhere(const struct coordinator *c, uint32_t shard, const
     return *holder && strcmp(holder, pod) != 0 && pod_is_alive(c, mirror_pod(c->mirror, holder));
 }
 
+/* 0: today's budget has one more. */
+static int64_t budget_wait(struct coordinator *c, const Guildbus__V1__IdentifyRequest *r, char *why,
+                           size_t why_size)
+{
+    const struct session_facts facts = { r->total, r->remaining, r->reset_after_ms, r->age_ms };
+    int64_t now_ms = clock_now_ms();
+
+    session_budget_hear(&c->sessions, &facts, now_ms);
+    metric_set(&sessions_left, c->sessions.left);
+    int64_t wait_ms = session_budget_wait(&c->sessions, c->config->identify_reserve_percent, now_ms,
+                                          why, why_size);
+    if (wait_ms && now_ms >= c->next_reserve_warning_ms) {
+        c->next_reserve_warning_ms = now_ms + RESERVE_WARN_MS;
+        log_error("identify_refused", "pod=%s shard=%u why=%s", r->pod, r->shard, LOG_QUOTE(why));
+    }
+    return wait_ms;
+}
+
 enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyRequest *r,
                             struct caller *caller, struct err *err)
 {
@@ -137,6 +161,7 @@ enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyR
                            : r->max_concurrency > MOST_BUCKETS ? MOST_BUCKETS
                                                                : r->max_concurrency;
     struct err refused = { 0 };
+    char why[256];
     int64_t wait_ms = 0;
 
     if (!pod_id_is_valid(r->pod)) {
@@ -148,9 +173,16 @@ enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyR
         answer_identify(c, caller, WAIT_FOR_HOLDER_MS, "the shard is assigned to another pod");
         return STATUS_OK;
     }
+    wait_ms = budget_wait(c, r, why, sizeof(why));
+    if (wait_ms) {
+        answer_identify(c, caller, wait_ms, why);
+        return STATUS_OK;
+    }
     TRY(store_identify(c->store, r->shard % concurrency, IDENTIFY_MS, &wait_ms, err));
     log_info("identify", "pod=%s shard=%u bucket=%u wait_ms=%" PRId64, r->pod, r->shard,
              r->shard % concurrency, wait_ms);
+    if (!wait_ms)
+        session_budget_spend(&c->sessions, clock_now_ms());
     answer_identify(c, caller, wait_ms, wait_ms ? "its bucket was used less than 5 s ago" : "");
     return STATUS_OK;
 }

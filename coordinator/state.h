@@ -2,13 +2,13 @@
  *
  *   coordinator.c  the thread, leading, the order of one turn
  *   requests.c     bus messages in, answers out
- *   pods.c         registration, leases, who is dead
+ *   pods.c         registration, leases, who is dead; REST shares are in rest_shares.c
  *   guilds.c       placement, claims, failover
  *   handoffs.c     planned moves; their steps are in move.c
  *   standbys.c     who follows which guild's log
  *   rebalance.c    when guilds move to even out the load; which ones is in balance.c
  *   orders.c       what is sent until it took effect
- *   shards.c       shards and IDENTIFY grants
+ *   shards.c       shards and IDENTIFY grants; the day's budget is in session_budget.c
  *   commands.c     Discord's application commands, by deploy.c
  *   api*.c         HTTP, also what another replica was asked
  *
@@ -28,6 +28,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/mirror.h"
 #include "coordinator/move.h"
+#include "coordinator/session_budget.h"
 #include "coordinator/store.h"
 #include "messages/guildbus.pb-c.h"
 
@@ -104,6 +105,8 @@ struct coordinator {
     struct report *reports;
     size_t beat_count, beat_room, claim_count, claim_room, report_count, report_room;
     size_t in_flight;
+    struct session_budget sessions;
+    int64_t next_reserve_warning_ms;
 };
 
 /* ---- coordinator.c ---- */

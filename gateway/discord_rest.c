@@ -30,6 +30,7 @@ enum {
     BACKOFF_MS = 500,
     UNKNOWN_MS = 250,
     SWEEP_MS = 30000,
+    USAGE_MS = 500,
     REASON_MAX = 512, /* Discord: characters of an audit log reason */
     URL_MAX = 2048,
 };
@@ -75,9 +76,11 @@ struct discord_rest {
     /* any thread */
     _Atomic int64_t waiting;
     _Atomic bool stopping;
+    _Atomic uint32_t in_force, wanted, invalid; /* of discord_rest_usage */
     /* confined to the thread */
     struct rest_limits *limits;
-    struct rest_lane *active; /* lanes with waiting calls */
+    struct rest_lane *active, **active_end; /* lanes with waiting calls; who was served is last */
+    uint32_t held_back;                     /* lanes that wait for the global limit only */
     struct call *calls;
     bool refused; /* the token is wrong: no more calls with it */
     int64_t swept_ms;
@@ -234,37 +237,80 @@ static int64_t pump_lane(struct discord_rest *rest, struct rest_lane *lane, int6
     return INT64_MAX;
 }
 
+static void append_active(struct discord_rest *rest, struct rest_lane *lane)
+{
+    lane->next_active = NULL;
+    *rest->active_end = lane;
+    rest->active_end = &lane->next_active;
+}
+
 static void activate(struct discord_rest *rest, struct rest_lane *lane)
 {
     if (lane->active)
         return;
     lane->active = true;
-    lane->next_active = rest->active;
-    rest->active = lane;
+    append_active(rest, lane);
+}
+
+/* Each lane once. Those that sent something go behind the others, so that nobody starves. */
+static int64_t pump_lanes(struct discord_rest *rest, int64_t now)
+{
+    struct rest_lane *lane = rest->active, *kept = NULL, **kept_end = &kept, *next;
+    int64_t least = SWEEP_MS;
+
+    rest->active = NULL;
+    rest->active_end = &rest->active;
+    rest->held_back = 0;
+    for (; lane; lane = next) {
+        const struct rest_item *before = lane->first;
+        int64_t wait = pump_lane(rest, lane, now);
+        next = lane->next_active;
+        if (wait < least)
+            least = wait;
+        lane->active = lane->first;
+        if (!lane->first)
+            continue;
+        rest->held_back += rest_limits_waits_globally(rest->limits, lane, now);
+        if (lane->first != before) {
+            append_active(rest, lane);
+            continue;
+        }
+        lane->next_active = NULL;
+        *kept_end = lane;
+        kept_end = &lane->next_active;
+    }
+    if (kept) {
+        *kept_end = rest->active;
+        if (!rest->active)
+            rest->active_end = kept_end;
+        rest->active = kept;
+    }
+    return least;
+}
+
+/* Whoever is held back could use more: how much more is seen when it has it. */
+static void publish_usage(struct discord_rest *rest, const struct rest_usage *usage)
+{
+    uint32_t more = usage->sent > rest->held_back ? usage->sent : rest->held_back;
+    uint32_t wanted = usage->sent + (rest->held_back ? more : 0);
+
+    atomic_store(&rest->in_force, usage->in_force);
+    atomic_store(&rest->wanted, wanted < REST_GLOBAL ? wanted : REST_GLOBAL);
+    atomic_store(&rest->invalid, usage->invalid);
 }
 
 static int64_t pump(struct discord_rest *rest)
 {
-    int64_t now = clock_now_ms(), least = SWEEP_MS;
-    struct rest_lane **slot = &rest->active;
+    int64_t now = clock_now_ms(), wait = pump_lanes(rest, now);
+    struct rest_usage usage;
 
-    while (*slot) {
-        struct rest_lane *lane = *slot;
-        int64_t wait = pump_lane(rest, lane, now);
-        if (wait < least)
-            least = wait;
-        if (lane->first) {
-            slot = &lane->next_active;
-            continue;
-        }
-        *slot = lane->next_active;
-        lane->active = false;
-    }
+    rest_limits_usage(rest->limits, now, &usage);
+    publish_usage(rest, &usage);
     if (now - rest->swept_ms >= SWEEP_MS) {
         rest->swept_ms = now;
         rest_limits_sweep(rest->limits, now);
     }
-    return least;
+    return usage.sent && wait > USAGE_MS ? USAGE_MS : wait; /* until what was sent is old */
 }
 
 /* ---- what comes back ---- */
@@ -429,6 +475,47 @@ void discord_rest_send(struct discord_rest *rest, const struct discord_call *cal
     mailbox_post_always(rest->box, &l);
 }
 
+/* ---- the budget ---- */
+
+struct budget_letter {
+    struct letter letter;
+    struct rest_share share;
+};
+
+static void budget_discard(struct letter *l)
+{
+    free(CONTAINER_OF(l, struct budget_letter, letter));
+}
+
+static void budget_read(struct letter *l, void *owner)
+{
+    struct discord_rest *rest = owner;
+
+    rest_limits_set_share(rest->limits, &CONTAINER_OF(l, struct budget_letter, letter)->share,
+                          clock_now_ms());
+    budget_discard(l);
+}
+
+void discord_rest_set_budget(struct discord_rest *rest, const struct discord_budget *budget)
+{
+    struct budget_letter *b = xcalloc(1, sizeof(*b));
+
+    b->letter = (struct letter){ .read = budget_read, .discard = budget_discard };
+    b->share = (struct rest_share){ .calls = budget->calls,
+                                    .until_ms = budget->until_ms,
+                                    .drip_ms = budget->drip_ms,
+                                    .invalid_elsewhere = budget->invalid_elsewhere };
+    struct letter *l = &b->letter;
+    mailbox_post_always(rest->box, &l);
+}
+
+void discord_rest_usage(const struct discord_rest *rest, struct discord_usage *ret_usage)
+{
+    *ret_usage = (struct discord_usage){ .in_force = atomic_load(&rest->in_force),
+                                         .wanted = atomic_load(&rest->wanted),
+                                         .invalid = atomic_load(&rest->invalid) };
+}
+
 /* ---- what is taken back ---- */
 
 struct withdrawal {
@@ -509,6 +596,10 @@ enum status discord_rest_new(const struct discord_rest_config *config,
         rest->api_url[n - 1] = '\0';
     rest->authorization = xasprintf("Authorization: Bot %s", config->token);
     rest->limits = rest_limits_new();
+    rest->active_end = &rest->active;
+    if (config->has_budget)
+        rest_limits_set_share(rest->limits, &(struct rest_share){ .drip_ms = REST_GLOBAL_MS },
+                              clock_now_ms());
     TRY(mailbox_new((size_t)WAITING_MAX * 2, &rest->box, err));
     TRY(http_client_new("DiscordBot (https://github.com/guildbus/guildbus, " GUILDBUS_VERSION ")",
                         &rest->http, err));

@@ -13,6 +13,7 @@
 #ifndef GATEWAY_DISCORD_REST_H
 #define GATEWAY_DISCORD_REST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct discord_rest;
 struct discord_rest_config {
     const char *api_url; /* https://discord.com/api/v10 */
     const char *token;
+    bool has_budget; /* nothing but a drip until discord_rest_set_budget */
 };
 enum { DISCORD_WITHDRAWN = -1 };
 struct discord_answer {
@@ -48,6 +50,23 @@ enum status discord_rest_new(const struct discord_rest_config *config,
 void discord_rest_free(struct discord_rest *rest);
 DEFINE_CLEANUP(struct discord_rest *, discord_rest_free)
 void discord_rest_send(struct discord_rest *rest, const struct discord_call *call);
+
+/* All pods of a bot share Discord's global limit: the coordinator gives each its part, by what it
+ * says that it used and wants. Without has_budget a process has all of it. Any thread. */
+struct discord_budget {
+    uint32_t calls;             /* in REST_GLOBAL_MS */
+    int64_t until_ms;           /* monotonic; afterwards, and with 0 calls, only … */
+    int64_t drip_ms;            /* … one in so long */
+    uint32_t invalid_elsewhere; /* 401, 403 and 429 of the last ten minutes, other pods' */
+};
+struct discord_usage {
+    uint32_t in_force; /* calls that it may have made in the last REST_GLOBAL_MS */
+    uint32_t wanted;   /* could use so many */
+    uint32_t invalid;  /* 401, 403 and 429 of the last ten minutes */
+};
+void discord_rest_set_budget(struct discord_rest *rest, const struct discord_budget *budget);
+void discord_rest_usage(const struct discord_rest *rest, struct discord_usage *ret_usage);
+
 /* Calls of the group that have not left yet come back with DISCORD_WITHDRAWN and are not made;
  * those that are out, or may have had their effect, come back as ever. Any thread. */
 void discord_rest_withdraw(struct discord_rest *rest, uint64_t group);

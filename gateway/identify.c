@@ -110,7 +110,24 @@ static void on_reply(void *ctx, uint64_t tag UNUSED, enum status status, const s
         on_decision(w, envelope->identify_reply);
 }
 
-static void ask_coordinator(struct identify_wish *w, uint32_t max_concurrency)
+static uint32_t u32(int64_t value)
+{
+    return value < 0 ? 0 : value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+static void put_facts(Guildbus__V1__IdentifyRequest *request, const struct gateway_info *info)
+{
+    const struct gateway_facts *facts = gateway_info_facts(info);
+    int64_t age_ms = gateway_info_age_ms(info);
+
+    request->max_concurrency = facts->max_concurrency;
+    request->total = u32(facts->total);
+    request->remaining = u32(facts->remaining);
+    request->reset_after_ms = u32(facts->reset_after_ms - age_ms);
+    request->age_ms = u32(age_ms);
+}
+
+static void ask_coordinator(struct identify_wish *w)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     Guildbus__V1__IdentifyRequest request;
@@ -125,7 +142,7 @@ static void ask_coordinator(struct identify_wish *w, uint32_t max_concurrency)
     (void)snprintf(pod, sizeof(pod), "%s", w->gate->config.pod);
     request.pod = pod;
     request.shard = w->shard;
-    request.max_concurrency = max_concurrency;
+    put_facts(&request, w->gate->config.info);
     envelope.body_case = GUILDBUS__V1__ENVELOPE__BODY_IDENTIFY;
     envelope.identify = &request;
     must(codec_encode(&envelope, arena, &data, &size, NULL) == STATUS_OK);
@@ -180,7 +197,7 @@ static void try_now(void *ctx)
         return;
     int64_t wait = budget_wait(gate);
     if (wait == 0 && gate->config.ask_coordinator) {
-        ask_coordinator(w, gateway_info_facts(gate->config.info)->max_concurrency);
+        ask_coordinator(w);
         return;
     }
     if (wait == 0)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
+#include "gateway/discord_rest.h"
 #include "gateway/store.h"
 #include "messages/codec.h"
 #include "messages/subjects.h"
@@ -163,6 +164,12 @@ static void send_leave(struct membership *m)
 static void obey(struct membership *m, const Guildbus__V1__HeartbeatReply *r)
 {
     renew(m, r->lease_ms);
+    discord_rest_set_budget(m->config.rest, &(struct discord_budget){
+                                                .calls = r->rest_calls,
+                                                .until_ms = m->lease_until_ms,
+                                                .drip_ms = r->rest_drip_ms,
+                                                .invalid_elsewhere = r->rest_invalid_elsewhere,
+                                            });
     if (m->config.shards && r->n_shards <= MAX_SHARDS)
         shards_want(m->config.shards, r->shard_count, r->shards, r->n_shards);
     if (m->draining && r->may_leave) {
@@ -232,6 +239,7 @@ static void send_beat(struct membership *m)
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
     const struct subject subject = subject_heartbeat(m->config.pod);
     uint32_t held[MAX_SHARDS];
+    struct discord_usage usage;
     Guildbus__V1__GuildLoad values[OWNER_BUSIEST], *loads[OWNER_BUSIEST];
 
     h.pod = mutable_text(m->config.pod);
@@ -243,6 +251,10 @@ static void send_beat(struct membership *m)
     h.units_per_s = units_per_s(m);
     h.draining = m->draining;
     h.standby_count = owner_standby_count(m->config.owner);
+    discord_rest_usage(m->config.rest, &usage);
+    h.rest_in_force = usage.in_force;
+    h.rest_wanted = usage.wanted;
+    h.rest_invalid = usage.invalid;
     h.busiest = loads;
     h.n_busiest = put_loads(m, values, loads);
     if (m->config.shards) {

@@ -25,6 +25,7 @@ struct membership_config {
     struct bus *bus;
     struct owner *owner;
     struct shards *shards; /* NULL: no Discord token */
+    struct discord_rest *rest;
     const char *pod;
     uint64_t incarnation;
     uint32_t capacity;

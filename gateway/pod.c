@@ -174,7 +174,9 @@ static void read_assignments(struct pod *pod)
 struct pod *pod_start(struct service *service, const struct gateway_settings *s)
 {
     struct pod *pod = xcalloc(1, sizeof(*pod));
-    const struct discord_rest_config rest = { .api_url = s->api_url, .token = s->token };
+    const struct discord_rest_config rest = { .api_url = s->api_url,
+                                              .token = s->token,
+                                              .has_budget = !s->guilds };
     struct err err = { 0 };
 
     pod->service = service;
@@ -199,6 +201,7 @@ struct pod *pod_start(struct service *service, const struct gateway_settings *s)
                                                         .bus = pod->bus,
                                                         .owner = pod->owner,
                                                         .shards = pod->shards,
+                                                        .rest = pod->rest,
                                                         .pod = s->pod,
                                                         .incarnation = pod->incarnation,
                                                         .capacity = (uint32_t)s->capacity,

@@ -23,6 +23,9 @@ struct rest_limits {
     int64_t sent_ms[REST_GLOBAL];
     uint64_t sent_count;
     int64_t global_until_ms;
+    struct rest_share share;
+    uint32_t share_before; /* the highest one that was in force shortly before changed_ms */
+    int64_t changed_ms;
     struct {
         int64_t minute;
         unsigned count;
@@ -210,13 +213,19 @@ size_t rest_limits_lane_count(const struct rest_limits *l)
 
 /* ---- may it leave? ---- */
 
-unsigned rest_limits_invalid(const struct rest_limits *l, int64_t now)
+static unsigned invalid_here(const struct rest_limits *l, int64_t now)
 {
     unsigned sum = 0;
+
     for (size_t i = 0; i < REST_INVALID_MINUTES; i++)
         if (l->invalid[i].minute > now / MINUTE_MS - REST_INVALID_MINUTES)
             sum += l->invalid[i].count;
     return sum;
+}
+
+unsigned rest_limits_invalid(const struct rest_limits *l, int64_t now)
+{
+    return invalid_here(l, now) + l->share.invalid_elsewhere;
 }
 
 static int64_t later(int64_t a, int64_t b)
@@ -224,29 +233,85 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static uint32_t share_now(const struct rest_limits *l, int64_t now)
+{
+    return now < l->share.until_ms ? l->share.calls : 0;
+}
+
+/* When the last, the one before, … call left that counts globally; 0: there were not so many. */
+static int64_t sent_before(const struct rest_limits *l, uint32_t n)
+{
+    return l->sent_count >= n ? l->sent_ms[(l->sent_count - n) % REST_GLOBAL] : 0;
+}
+
 static int64_t global_until(const struct rest_limits *l, int64_t now)
 {
-    int64_t until = l->global_until_ms;
+    uint32_t calls = share_now(l, now);
+    int64_t until = l->global_until_ms, last = sent_before(l, calls ? calls : 1);
 
-    if (l->sent_count >= REST_GLOBAL)
-        until = later(until, l->sent_ms[l->sent_count % REST_GLOBAL] + REST_GLOBAL_MS);
+    if (last)
+        until = later(until, last + (calls ? REST_GLOBAL_MS : l->share.drip_ms));
     if (rest_limits_invalid(l, now) >= REST_INVALID_MAX)
         until = later(until, (now / MINUTE_MS + 1) * MINUTE_MS);
     return until;
 }
 
-int64_t rest_limits_wait(struct rest_limits *l, const struct rest_lane *lane, int64_t now)
+/* By its bucket and its own last answer. */
+static int64_t lane_until(const struct rest_lane *lane)
 {
     const struct rest_bucket *b = lane->bucket;
-    int64_t until = lane->blocked_ms;
 
     if (lane->out || (b && b->out))
         return INT64_MAX;
-    if (b && b->remaining == 0)
-        until = later(until, b->reset_ms);
+    return b && b->remaining == 0 ? later(lane->blocked_ms, b->reset_ms) : lane->blocked_ms;
+}
+
+int64_t rest_limits_wait(struct rest_limits *l, const struct rest_lane *lane, int64_t now)
+{
+    int64_t until = lane_until(lane);
+
+    if (until == INT64_MAX)
+        return INT64_MAX;
     if (lane->limited_globally)
         until = later(until, global_until(l, now));
     return until > now ? until - now : 0;
+}
+
+bool rest_limits_waits_globally(struct rest_limits *l, const struct rest_lane *lane, int64_t now)
+{
+    return lane->limited_globally && lane_until(lane) <= now && global_until(l, now) > now;
+}
+
+/* ---- the share ---- */
+
+static uint32_t in_force(const struct rest_limits *l, int64_t now)
+{
+    uint32_t calls = now < l->share.until_ms + REST_GLOBAL_MS ? l->share.calls : 0;
+
+    return now - l->changed_ms < REST_GLOBAL_MS && l->share_before > calls ? l->share_before
+                                                                           : calls;
+}
+
+void rest_limits_set_share(struct rest_limits *l, const struct rest_share *share, int64_t now)
+{
+    uint32_t before = l->sent_count ? in_force(l, now) : 0;
+
+    if (share->calls != l->share.calls) {
+        l->share_before = before;
+        l->changed_ms = now;
+    }
+    l->share = *share;
+    if (l->share.calls > REST_GLOBAL)
+        l->share.calls = REST_GLOBAL;
+    if (l->share.drip_ms < REST_GLOBAL_MS)
+        l->share.drip_ms = REST_GLOBAL_MS;
+}
+
+void rest_limits_usage(const struct rest_limits *l, int64_t now, struct rest_usage *ret)
+{
+    *ret = (struct rest_usage){ .in_force = in_force(l, now), .invalid = invalid_here(l, now) };
+    while (ret->sent < REST_GLOBAL && sent_before(l, ret->sent + 1) > now - REST_GLOBAL_MS)
+        ret->sent++;
 }
 
 void rest_limits_sent(struct rest_limits *l, struct rest_lane *lane, int64_t now)
@@ -367,6 +432,9 @@ struct rest_limits *rest_limits_new(void)
     l->lanes = idmap_new();
     l->buckets = idmap_new();
     l->routes = idmap_new();
+    l->share = (struct rest_share){ .calls = REST_GLOBAL,
+                                    .until_ms = INT64_MAX - REST_GLOBAL_MS,
+                                    .drip_ms = REST_GLOBAL_MS };
     return l;
 }
 

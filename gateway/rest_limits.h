@@ -33,6 +33,20 @@ void rest_key_read(const char *method, const char *path, struct rest_key *ret_ke
 /* The path for a log line: tokens within are starred, the query is cut. */
 void rest_path_redact(const char *path, char *buf, size_t size);
 
+/* This process's part of the global limit. Without one it has all of it. */
+struct rest_share {
+    uint32_t calls;             /* in REST_GLOBAL_MS; at most REST_GLOBAL */
+    int64_t until_ms;           /* afterwards, and with 0 calls, only … */
+    int64_t drip_ms;            /* … one in so long */
+    unsigned invalid_elsewhere; /* 401, 403 and 429 of the last ten minutes, other processes' */
+};
+/* What the other processes' shares depend on. */
+struct rest_usage {
+    uint32_t in_force; /* calls that it may have made within REST_GLOBAL_MS, by what it was given */
+    uint32_t sent;     /* within REST_GLOBAL_MS */
+    unsigned invalid;  /* here */
+};
+
 /* Calls wait in their lane; the link is embedded in the call. */
 struct rest_item {
     struct rest_item *next;
@@ -76,12 +90,19 @@ int64_t rest_limits_wait(struct rest_limits *limits, const struct rest_lane *lan
 void rest_limits_sent(struct rest_limits *limits, struct rest_lane *lane, int64_t now_ms);
 void rest_limits_answered(struct rest_limits *limits, struct rest_lane *lane,
                           const struct rest_facts *facts, int64_t now_ms);
+/* Only the global limit holds the lane's first call back. */
+bool rest_limits_waits_globally(struct rest_limits *limits, const struct rest_lane *lane,
+                                int64_t now_ms);
+void rest_limits_set_share(struct rest_limits *limits, const struct rest_share *share,
+                           int64_t now_ms);
+void rest_limits_usage(const struct rest_limits *limits, int64_t now_ms,
+                       struct rest_usage *ret_usage);
 /* Nothing of this lane before then (a repeat's back-off). */
 void rest_limits_block(struct rest_lane *lane, int64_t until_ms);
 /* Forgets lanes and buckets that say nothing any more. */
 void rest_limits_sweep(struct rest_limits *limits, int64_t now_ms);
 size_t rest_limits_lane_count(const struct rest_limits *limits);
-/* 401, 403 and 429 of the last ten minutes. */
+/* 401, 403 and 429 of the last ten minutes, also of other processes. */
 unsigned rest_limits_invalid(const struct rest_limits *limits, int64_t now_ms);
 
 #endif

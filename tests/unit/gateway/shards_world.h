@@ -226,7 +226,7 @@ static void pod_start(struct pod *p, bool ask_coordinator)
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/api/v10", p->world->port);
     const struct bus_config bus = { .url = p->world->nats.url, .name = p->name };
     assert_int_equal(bus_open(&bus, &p->bus, NULL), STATUS_OK);
-    const struct discord_rest_config rest = { url, "simulated-token" };
+    const struct discord_rest_config rest = { .api_url = url, .token = "simulated-token" };
     assert_int_equal(discord_rest_new(&rest, &p->rest, NULL), STATUS_OK);
     const struct shards_config config = { .loop = p->world->loop,
                                           .bus = p->bus,

@@ -100,7 +100,7 @@ static void bench_start(struct bench *b, const struct answer *answers, size_t co
                                                .ctx = b };
     assert_int_equal(http_server_listen(b->loop, &config, &b->server, NULL), STATUS_OK);
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/api/v10/", http_server_port(b->server));
-    const struct discord_rest_config rest = { url, "tok" };
+    const struct discord_rest_config rest = { .api_url = url, .token = "tok" };
     assert_int_equal(discord_rest_new(&rest, &b->rest, NULL), STATUS_OK);
 }
 
@@ -200,7 +200,7 @@ static void test_a_lost_connection_gives_code_0_when_it_may_not_be_repeated(void
     struct bench b;
     bench_start(&b, ok, 1);
     discord_rest_free(b.rest);
-    const struct discord_rest_config closed = { "http://127.0.0.1:1", "tok" };
+    const struct discord_rest_config closed = { .api_url = "http://127.0.0.1:1", .token = "tok" };
     assert_int_equal(discord_rest_new(&closed, &b.rest, NULL), STATUS_OK);
     send(&b, "POST", "/channels/1/messages", "{}");
     loop_run(b.loop);

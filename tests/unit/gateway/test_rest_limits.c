@@ -147,6 +147,91 @@ static void test_fifty_calls_a_window_and_no_more(void **state UNUSED)
     rest_limits_free(l);
 }
 
+/* How many calls of lanes of their own can leave at once. */
+static uint32_t leave(struct rest_limits *l, int64_t now)
+{
+    static int channel = 1000;
+    char path[64];
+
+    for (uint32_t n = 0;; n++) {
+        (void)snprintf(path, sizeof(path), "/channels/%d", channel++);
+        struct rest_lane *a = lane(l, "GET", path);
+        if (rest_limits_wait(l, a, now)) {
+            assert_true(rest_limits_waits_globally(l, a, now));
+            return n;
+        }
+        rest_limits_sent(l, a, now);
+    }
+}
+
+static void give(struct rest_limits *l, uint32_t calls, int64_t until_ms, int64_t now)
+{
+    rest_limits_set_share(
+        l, &(struct rest_share){ .calls = calls, .until_ms = until_ms, .drip_ms = 5000 }, now);
+}
+
+static struct rest_usage usage(struct rest_limits *l, int64_t now)
+{
+    struct rest_usage u;
+
+    rest_limits_usage(l, now, &u);
+    return u;
+}
+
+static void test_a_share_is_kept_and_ends_with_the_lease(void **state UNUSED)
+{
+    struct rest_limits *l = rest_limits_new();
+
+    give(l, 7, NOW + 3000, NOW);
+    assert_int_equal(usage(l, NOW).in_force, 7);
+    assert_int_equal(leave(l, NOW), 7);
+    assert_int_equal(usage(l, NOW).sent, 7);
+    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS - 1), 0);
+    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS), 7);
+    /* The lease has ended: a drip. */
+    assert_int_equal(leave(l, NOW + 3000), 0);
+    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS + 5000), 1);
+    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS + 9999), 0);
+    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS + 10000), 1);
+    assert_int_equal(usage(l, NOW + REST_GLOBAL_MS + 10000).in_force, 0);
+    rest_limits_free(l);
+}
+
+static void test_less_is_in_force_only_after_a_window(void **state UNUSED)
+{
+    struct rest_limits *l = rest_limits_new();
+
+    give(l, 30, INT64_MAX / 2, NOW);
+    assert_int_equal(leave(l, NOW), 30);
+    give(l, 10, INT64_MAX / 2, NOW + 100);
+    assert_int_equal(usage(l, NOW + 100).in_force, 30);
+    give(l, 5, INT64_MAX / 2, NOW + 200);
+    assert_int_equal(usage(l, NOW + 1299).in_force, 30);
+    assert_int_equal(usage(l, NOW + 1300).in_force, 5);
+    assert_int_equal(leave(l, NOW + 1099), 0);
+    assert_int_equal(leave(l, NOW + 1100), 5);
+    give(l, 0, INT64_MAX / 2, NOW + 1200);
+    assert_int_equal(leave(l, NOW + 6099), 0);
+    assert_int_equal(leave(l, NOW + 6100), 1);
+    rest_limits_free(l);
+}
+
+static void test_invalid_requests_of_others_count(void **state UNUSED)
+{
+    struct rest_limits *l = rest_limits_new();
+
+    rest_limits_set_share(l,
+                          &(struct rest_share){ .calls = 50,
+                                                .until_ms = INT64_MAX / 2,
+                                                .drip_ms = 1100,
+                                                .invalid_elsewhere = REST_INVALID_MAX },
+                          NOW);
+    assert_int_equal(leave(l, NOW), 0);
+    assert_int_equal(usage(l, NOW).invalid, 0);
+    assert_int_equal(rest_limits_invalid(l, NOW), REST_INVALID_MAX);
+    rest_limits_free(l);
+}
+
 static void limited(struct rest_limits *l, struct rest_lane *at, bool global, bool shared)
 {
     const struct rest_facts f = { 429, NULL, -1, 0, 2500, global, shared };
@@ -235,6 +320,9 @@ int main(void)
         cmocka_unit_test(test_an_empty_bucket_waits_for_its_reset),
         cmocka_unit_test(test_routes_of_one_hash_share_a_bucket_for_each_major),
         cmocka_unit_test(test_fifty_calls_a_window_and_no_more),
+        cmocka_unit_test(test_a_share_is_kept_and_ends_with_the_lease),
+        cmocka_unit_test(test_less_is_in_force_only_after_a_window),
+        cmocka_unit_test(test_invalid_requests_of_others_count),
         cmocka_unit_test(test_a_429_stops_its_bucket_or_all),
         cmocka_unit_test(test_invalid_requests_are_counted_but_not_shared_ones),
         cmocka_unit_test(test_idle_lanes_go_at_a_sweep_and_routes_are_remembered),
