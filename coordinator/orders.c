@@ -110,6 +110,7 @@ struct own {
     uint64_t epoch;
     uint32_t reason;
     int64_t unowned_ms;
+    uint64_t unless_epoch;
 };
 
 static void send_own(struct order *o, const struct own *what)
@@ -123,6 +124,7 @@ static void send_own(struct order *o, const struct own *what)
     own.epoch = o->epoch = what->epoch;
     own.reason = what->reason;
     own.unowned_since_ms = what->unowned_ms;
+    own.unless_epoch = what->unless_epoch;
     control.order_case = GUILDBUS__V1__CONTROL__ORDER_OWN;
     control.own = &own;
     send_control(o, &control);
@@ -156,8 +158,9 @@ static void order_own(struct coordinator *c, struct mirror_guild *g)
         read_log(o);
     }
     send_own(order_new(c, ORDER_OWN, g->row.guild_id, g->row.pod),
-             &(struct own){ g->row.epoch, g->row.epoch == 1 ? REASON_NEW : REASON_FAILOVER,
-                            g->row.unowned_ms });
+             &(struct own){ .epoch = g->row.epoch,
+                            .reason = g->row.epoch == 1 ? REASON_NEW : REASON_FAILOVER,
+                            .unowned_ms = g->row.unowned_ms });
 }
 
 static void order_publish(struct coordinator *c, struct mirror_guild *g)
@@ -324,11 +327,15 @@ void order_move(struct coordinator *c, struct mirror_move *m, enum move_order wh
         break;
     case MOVE_ORDER_OWN_TARGET:
         send_own(order_new(c, ORDER_MOVE, m->row.guild_id, m->row.target),
-                 &(struct own){ m->row.epoch, REASON_FAILOVER, lease_end_of(c, m->row.source) });
+                 &(struct own){ .epoch = m->row.epoch,
+                                .reason = REASON_FAILOVER,
+                                .unowned_ms = lease_end_of(c, m->row.source) });
         break;
     case MOVE_ORDER_OWN_SOURCE:
         send_own(order_new(c, ORDER_MOVE, m->row.guild_id, m->row.source),
-                 &(struct own){ m->row.unseal_epoch, REASON_UNSEAL, 0 });
+                 &(struct own){ .epoch = m->row.unseal_epoch,
+                                .reason = REASON_UNSEAL,
+                                .unless_epoch = m->row.epoch });
         break;
     case MOVE_ORDER_READ_LOG:
         order_read_log(c, m);

@@ -147,6 +147,7 @@ struct guild {
     uint64_t claimed_event_seq; /* the last event applied before our Claim */
 
     uint64_t claim_epoch; /* LOADING: claim this afterwards; 0: stay warm */
+    uint64_t claim_unless; /* not when the log has this epoch or a later one; 0: whatever it has */
     uint32_t claim_reason;
     int64_t forget_at_ms; /* read ahead of an order: when to give up; 0: not so */
     bool reading;         /* a read of the log is in flight */

@@ -42,6 +42,9 @@ static struct metric pause_us = METRIC_HISTOGRAM(
     "guildbus_handoff_pause_seconds", "from the source's last unit to the target's Claim");
 static struct metric fenced = METRIC_COUNTER(
     "guildbus_fenced_total", "times another pod's record stood where ours should be");
+static struct metric outdated =
+    METRIC_COUNTER("guildbus_claims_outdated_total",
+                   "orders to own a guild that the log has given to another pod");
 static struct metric unsealed =
     METRIC_COUNTER("guildbus_unsealed_total", "guilds taken back because the target stayed silent");
 
@@ -226,7 +229,8 @@ void guild_on_loaded(struct guild *g)
     }
     if (g->claim_epoch == UINT64_MAX) /* a fixed list: nobody hands out epochs */
         g->claim_epoch = g->pos.epoch + 1;
-    if (g->pos.epoch >= g->claim_epoch) {
+    if (g->pos.epoch >= g->claim_epoch || (g->claim_unless && g->pos.epoch >= g->claim_unless)) {
+        metric_add(&outdated, 1);
         log_warn("claim_outdated",
                  "guild=%" PRIu64 " epoch=%" PRIu64 " log_epoch=%" PRIu64 " log_pod=%s", g->id,
                  g->claim_epoch, g->pos.epoch, g->last_pod);
@@ -432,6 +436,14 @@ static struct guild *begin_anew(struct owner *o, struct guild *g, uint64_t guild
     return g;
 }
 
+static void note_claim(struct guild *g, const Guildbus__V1__Own *own)
+{
+    g->claim_reason = own->reason;
+    g->claim_unless = own->unless_epoch;
+    g->unowned_since_ms = own->unowned_since_ms;
+    g->order_recheck = g->owner->rechecks;
+}
+
 static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__Own *own,
                           struct err *err)
 {
@@ -459,9 +471,7 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
         return err_set(err, STATUS_BUSY, "the guild is %s here", guild_state_name(g->state));
     if (g && (g->state == GUILD_WARM || g->state == GUILD_TAKING || g->state == GUILD_SEALED)) {
         g->claim_epoch = own->epoch;
-        g->claim_reason = own->reason;
-        g->unowned_since_ms = own->unowned_since_ms;
-        g->order_recheck = o->rechecks;
+        note_claim(g, own);
         guild_load(g); /* to its end: the former owner may have written since */
         return STATUS_OK;
     }
@@ -469,9 +479,7 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
         g = begin_anew(o, g, own->guild_id);
     if (own->epoch > g->claim_epoch)
         g->claim_epoch = own->epoch;
-    g->claim_reason = own->reason;
-    g->unowned_since_ms = own->unowned_since_ms;
-    g->order_recheck = o->rechecks;
+    note_claim(g, own);
     guild_load(g);
     return STATUS_OK;
 }

@@ -264,9 +264,10 @@ class Injector:
     def _fire(self, name, action, where, fault):
         """Arms it at each of these processes; the one that came by first, or None."""
         files = {process: self.stage.failpoint_file(process, name) for process in where}
+        expected = {}
         for process, path in files.items():
             if action == "kill":
-                self.supervisor.expect(process, fault.kind, fault.seconds)
+                expected[process] = self.supervisor.expect(process, fault.kind, fault.seconds)
             draft = path.with_suffix(".draft")
             draft.write_text(action + "\n")
             draft.rename(path)
@@ -277,7 +278,8 @@ class Injector:
         for process, path in files.items():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-                self.supervisor.forget(process)
+                if process in expected:
+                    self.supervisor.forget(process, expected[process])
         return fired
 
     def _disarm(self, process):

@@ -27,13 +27,16 @@ class Supervisor(threading.Thread):
     # ---- for faults ----
 
     def expect(self, name, why, away_s, lose_disk=False):
-        """The next end of this process is a fault's doing."""
+        """The next end of this process is a fault's doing. For forget()."""
+        entry = [why, away_s, lose_disk]
         with self.lock:
-            self.expected[name] = (why, away_s, lose_disk)
+            self.expected.setdefault(name, []).append(entry)
+        return entry
 
-    def forget(self, name):
+    def forget(self, name, entry):
+        """That fault does not end it any more; others may."""
         with self.lock:
-            self.expected.pop(name, None)
+            self.expected[name] = [e for e in self.expected.get(name, []) if e is not entry]
 
     def hurry(self):
         """Nothing stays away any longer than it must."""
@@ -63,7 +66,8 @@ class Supervisor(threading.Thread):
         with self.lock:
             new = name not in self.due
             if new:
-                why, away_s, lose_disk = self.expected.pop(name, (None, self.rng.uniform(*SHORT_S), False))
+                reasons = self.expected.get(name)
+                why, away_s, lose_disk = reasons.pop() if reasons else (None, self.rng.uniform(*SHORT_S), False)
                 self.due[name] = now + away_s
                 self.deaths[name] = self.deaths.get(name, 0) + 1
             ready = not new and self.due[name] <= now

@@ -165,6 +165,28 @@ static void test_a_source_takes_nothing_back_behind_a_claim(void **state)
     bus_unsubscribe(&tail.sub);
 }
 
+/* The coordinator thinks that the target died before it claimed. */
+static void test_nobody_is_sent_back_behind_a_claim(void **state)
+{
+    struct town *t = *state;
+    struct tail tail = { 0 };
+    int64_t before = metric("guildbus_claims_outdated_total");
+
+    tail_open(t, &tail);
+    own(t, 0, 1);
+    move(t, 0, 1, 2);
+    order(t, 0,
+          "{\"control\":{\"own\":{\"guildId\":\"%" PRIu64
+          "\",\"epoch\":\"3\",\"reason\":4,\"unlessEpoch\":\"2\"}}}",
+          t->guild);
+    WAIT_FOR(t, metric("guildbus_claims_outdated_total") == before + 1);
+    publish_message(t, 100);
+    WAIT_FOR(t, applied(t) == 1);
+    assert_int_equal(tail_claim(&tail, 3), 0);
+    assert_string_equal(t->claimed_pod, "beta");
+    bus_unsubscribe(&tail.sub);
+}
+
 /* ---- the town ---- */
 
 static int open_patient(void **state)
@@ -187,6 +209,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_target_claims_behind_the_seal, open_patient,
                                         town_close),
         cmocka_unit_test_setup_teardown(test_a_source_takes_nothing_back_behind_a_claim, open_slow,
+                                        town_close),
+        cmocka_unit_test_setup_teardown(test_nobody_is_sent_back_behind_a_claim, open_patient,
                                         town_close),
     };
     if (getenv("DEBUG"))
