@@ -2,13 +2,15 @@
  * result is.
  *
  * The row stays until the result's unit removes it, so a new owner makes the calls that the old one
- * did not finish. */
+ * did not finish. When too many calls wait already, only its id is kept in memory. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
 #include "gateway/guild.h"
+
+enum { LEFT_MS = 1000 }; /* until those that found no room try again */
 
 static struct metric actions_started =
     METRIC_COUNTER("guildbus_actions_total", "REST calls made for guilds");
@@ -33,15 +35,13 @@ static const char *column(sqlite3_stmt *q, int at)
     return (const char *)sqlite3_column_text(q, at);
 }
 
-void guild_start_action(struct guild *g, int64_t action_id)
+static void start(struct guild *g, int64_t action_id)
 {
     struct owner *o = g->owner;
-
-    if (g->hold_actions || !o->config.rest || g->state != GUILD_SERVING)
-        return;
     sqlite3_stmt *q = store_sql(
         o->store,
         "SELECT method, path, body, reason FROM outbox WHERE guild_id=?1 AND action_id=?2");
+
     sqlite3_bind_int64(q, 1, (sqlite3_int64)g->id);
     sqlite3_bind_int64(q, 2, action_id);
     if (sqlite3_step(q) == SQLITE_ROW) {
@@ -61,8 +61,45 @@ void guild_start_action(struct guild *g, int64_t action_id)
     sqlite3_reset(q);
 }
 
+static bool may_start(const struct guild *g)
+{
+    return !g->hold_actions && g->owner->config.rest && g->state == GUILD_SERVING;
+}
+
+void guild_start_action(struct guild *g, int64_t action_id)
+{
+    if (!may_start(g))
+        return;
+    if (!g->actions_left.size && discord_rest_has_room(g->owner->config.rest)) {
+        start(g, action_id);
+        return;
+    }
+    if (!g->actions_left.size)
+        owner_wake_in(g, LEFT_MS);
+    bytes_append(&g->actions_left, &action_id, sizeof(action_id));
+}
+
+void guild_start_left_actions(struct guild *g)
+{
+    struct bytes *left = &g->actions_left;
+    size_t at = 0;
+
+    if (!left->size || !may_start(g))
+        return;
+    for (; at < left->size && discord_rest_has_room(g->owner->config.rest); at += sizeof(int64_t)) {
+        int64_t id;
+        memcpy(&id, left->data + at, sizeof(id));
+        start(g, id);
+    }
+    left->size -= at;
+    memmove(left->data, left->data + at, left->size);
+    if (left->size)
+        owner_wake_in(g, LEFT_MS);
+}
+
 void guild_withdraw_actions(struct guild *g)
 {
+    bytes_clear(&g->actions_left);
     if (g->actions_in_flight)
         discord_rest_withdraw(g->owner->config.rest, g->generation);
 }
@@ -73,6 +110,7 @@ void guild_start_all_actions(struct guild *g)
     sqlite3_stmt *q = store_sql(
         g->owner->store, "SELECT action_id FROM outbox WHERE guild_id=?1 ORDER BY created_ms");
 
+    bytes_clear(&g->actions_left);
     sqlite3_bind_int64(q, 1, (sqlite3_int64)g->id);
     while (sqlite3_step(q) == SQLITE_ROW) {
         int64_t id = sqlite3_column_int64(q, 0);

@@ -24,9 +24,10 @@
 
 enum {
     WAITING_MAX = 10000, /* calls; beyond, the caller is told at once */
-    TRIES_MAX = 6,       /* of a call that may be repeated: about 16 s */
-    LIMITED_MAX = 20,    /* 429s for one call */
-    UNKNOWN_MAX = 4,     /* 404s of an interaction's webhook, which Discord may not know yet */
+    ROOM = WAITING_MAX - WAITING_MAX / 10,
+    TRIES_MAX = 6,    /* of a call that may be repeated: about 16 s */
+    LIMITED_MAX = 20, /* 429s for one call */
+    UNKNOWN_MAX = 4,  /* 404s of an interaction's webhook, which Discord may not know yet */
     BACKOFF_MS = 500,
     UNKNOWN_MS = 250,
     SWEEP_MS = 30000,
@@ -183,6 +184,20 @@ static char *reason_header(const char *reason)
     return (char *)b.data;
 }
 
+static bool has_enforced_nonce(const char *body)
+{
+    CLEANUP(json_decref) json_t *root = NULL;
+
+    if (!body || json_parse(body, strlen(body), &root, NULL) != STATUS_OK)
+        return false;
+    return json_bool(root, "enforce_nonce") && json_object_get(root, "nonce");
+}
+
+static bool may_repeat(const struct call *c)
+{
+    return strcmp(c->method, "POST") != 0 || has_enforced_nonce(c->body);
+}
+
 static void send_call(struct discord_rest *rest, struct call *c)
 {
     char url[URL_MAX];
@@ -207,6 +222,7 @@ static void send_call(struct discord_rest *rest, struct call *c)
                                     .headers = headers,
                                     .body = c->body,
                                     .size = c->body ? strlen(c->body) : 0,
+                                    .once = c->key.as_bot && !may_repeat(c),
                                     .box = rest->box,
                                     .on_done = on_http,
                                     .ctx = c };
@@ -328,20 +344,6 @@ static void read_facts(const struct http_result *r, struct rest_facts *ret)
     };
 
     rest_facts_read(came ? r->code : 0, &headers, r->body, r->size, ret);
-}
-
-static bool has_enforced_nonce(const char *body)
-{
-    CLEANUP(json_decref) json_t *root = NULL;
-
-    if (!body || json_parse(body, strlen(body), &root, NULL) != STATUS_OK)
-        return false;
-    return json_bool(root, "enforce_nonce") && json_object_get(root, "nonce");
-}
-
-static bool may_repeat(const struct call *c)
-{
-    return strcmp(c->method, "POST") != 0 || has_enforced_nonce(c->body);
 }
 
 /* The first calls to an interaction's webhook can come before Discord knows it
@@ -473,6 +475,11 @@ void discord_rest_send(struct discord_rest *rest, const struct discord_call *cal
     c->letter = (struct letter){ .read = accept_call, .discard = call_discard };
     struct letter *l = &c->letter;
     mailbox_post_always(rest->box, &l);
+}
+
+bool discord_rest_has_room(const struct discord_rest *rest)
+{
+    return atomic_load(&rest->waiting) < ROOM;
 }
 
 /* ---- the budget ---- */

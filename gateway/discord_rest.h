@@ -5,7 +5,8 @@
  * A call waits for its bucket (Discord's X-RateLimit-Bucket hash + major parameter) and for the
  * global limit; 429s are waited out and repeated; 5xx and lost connections are repeated with
  * back-off where a repeat is safe (GET, PUT, PATCH, DELETE, and POSTs that carry a nonce with
- * enforce_nonce). 401 stops all calls of this process (a wrong token must not burn the
+ * enforce_nonce); others go out over a connection of their own, for libcurl repeats by itself what a
+ * reused one swallowed. 401 stops all calls of this process (a wrong token must not burn the
  * invalid-request budget). Interaction callbacks and webhooks of interactions are outside the
  * global limit.
  *
@@ -50,6 +51,9 @@ enum status discord_rest_new(const struct discord_rest_config *config,
 void discord_rest_free(struct discord_rest *rest);
 DEFINE_CLEANUP(struct discord_rest *, discord_rest_free)
 void discord_rest_send(struct discord_rest *rest, const struct discord_call *call);
+/* False: so many calls wait that those which are kept elsewhere ought to be sent later. The last
+ * tenth is for those that are not. Any thread. */
+bool discord_rest_has_room(const struct discord_rest *rest);
 
 /* All pods of a bot share Discord's global limit: the coordinator gives each its part, by what it
  * says that it used and wants. Without has_budget a process has all of it. Any thread. */

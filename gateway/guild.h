@@ -146,7 +146,7 @@ struct guild {
     int64_t unowned_since_ms;   /* wall clock; until it is known whether events were lost since */
     uint64_t claimed_event_seq; /* the last event applied before our Claim */
 
-    uint64_t claim_epoch; /* LOADING: claim this afterwards; 0: stay warm */
+    uint64_t claim_epoch;  /* LOADING: claim this afterwards; 0: stay warm */
     uint64_t claim_unless; /* not when the log has this epoch or a later one; 0: whatever it has */
     uint32_t claim_reason;
     int64_t forget_at_ms; /* read ahead of an order: when to give up; 0: not so */
@@ -169,7 +169,8 @@ struct guild {
     bool drained;        /* GONE: its subscriptions have ended */
     int64_t sweep_at_ms; /* looks for a lost last event, and for old answers */
     uint32_t actions_in_flight;
-    bool hold_actions; /* start no REST call: the guild is about to move */
+    bool hold_actions;         /* start no REST call: the guild is about to move */
+    struct bytes actions_left; /* ids of calls that may be made and found no room yet */
     uint64_t order_recheck,
         sure_recheck;  /* owner.rechecks when the order came that we claim by, and
                                              when it was last known that the guild is ours */
@@ -350,6 +351,7 @@ void guild_run_gap(struct guild *g, int64_t from_ms, int64_t to_ms);
 /* ---- actions.c: the outbox's REST calls ---- */
 void guild_start_action(struct guild *g, int64_t action_id);
 void guild_start_all_actions(struct guild *g);
+void guild_start_left_actions(struct guild *g);
 /* Takes back those that have not left yet: whoever owns the guild next makes them. */
 void guild_withdraw_actions(struct guild *g);
 

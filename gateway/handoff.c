@@ -654,6 +654,7 @@ void guild_on_time(struct guild *g, int64_t now_ms)
     case GUILD_SERVING:
         if (g->catching_up)
             guild_catch_up(g);
+        guild_start_left_actions(g);
         guild_try_seal(g);
         break;
     case GUILD_SEALED:

@@ -77,6 +77,7 @@ void owner_guild_free(struct guild *g)
     guild_feed_stop(g);
     guild_requests_stop(g, false);
     bus_unsubscribe(&g->tail);
+    bytes_release(&g->actions_left);
     free(g->move.yield_reply_to);
     idmap_remove(g->owner->guilds, g->id);
     free(g);

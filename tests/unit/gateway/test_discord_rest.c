@@ -21,6 +21,7 @@ enum { SEEN_MAX = 64 };
 struct answer {
     int code;
     const char *body, *bucket, *remaining, *reset_after;
+    bool lost; /* the connection is cut instead */
 };
 
 struct bench {
@@ -71,6 +72,8 @@ static void on_request(void *ctx, struct http_exchange *x)
         http_answer_header(x, "x-ratelimit-remaining", a->remaining);
     if (a->reset_after)
         http_answer_header(x, "x-ratelimit-reset-after", a->reset_after);
+    if (a->lost)
+        http_mute(x);
     http_respond_json(x, a->code, a->body ? a->body : "{}");
 }
 
@@ -208,6 +211,21 @@ static void test_a_lost_connection_gives_code_0_when_it_may_not_be_repeated(void
     bench_stop(&b);
 }
 
+/* libcurl repeats by itself what a reused connection swallowed. */
+static void test_a_call_that_may_not_be_repeated_is_not_repeated_by_curl(void **state UNUSED)
+{
+    static const struct answer answers[] = { { .code = 200 }, { .code = 200, .lost = true } };
+    struct bench b;
+    bench_start(&b, answers, ARRAY_LEN(answers));
+    send(&b, "GET", "/channels/1", NULL); /* leaves a connection */
+    loop_run(b.loop);
+    send(&b, "POST", "/channels/1/threads", "{}");
+    loop_run(b.loop);
+    assert_int_equal(b.done[1].code, 0);
+    assert_int_equal(b.seen_count, 2);
+    bench_stop(&b);
+}
+
 static void
 test_webhooks_of_interactions_carry_no_token_and_outlast_an_early_404(void **state UNUSED)
 {
@@ -296,7 +314,7 @@ static void send_in_group(struct bench *b, uint64_t group, size_t answers_to_wai
 
 static void test_what_waits_is_withdrawn_by_group_and_never_leaves(void **state UNUSED)
 {
-    static const struct answer last[] = { { 200, "{}", "abcd", "0", "600" } };
+    static const struct answer last[] = { { 200, "{}", "abcd", "0", "600", false } };
     struct bench b;
     bench_start(&b, last, 1);
     send_in_group(&b, 5, 1);
@@ -337,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_a_429_is_waited_out_and_repeated),
         cmocka_unit_test(test_only_what_is_safe_is_repeated_after_an_error),
         cmocka_unit_test(test_a_lost_connection_gives_code_0_when_it_may_not_be_repeated),
+        cmocka_unit_test(test_a_call_that_may_not_be_repeated_is_not_repeated_by_curl),
         cmocka_unit_test(test_webhooks_of_interactions_carry_no_token_and_outlast_an_early_404),
         cmocka_unit_test(test_a_401_ends_all_calls_with_the_token),
         cmocka_unit_test(test_calls_of_a_bucket_stay_in_order),

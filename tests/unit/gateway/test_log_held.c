@@ -119,6 +119,42 @@ static void test_no_call_to_discord_leaves_before_its_record(void **state)
     WAIT_FOR(t, metric("guildbus_actions_total") == calls + 1);
 }
 
+static void on_filler(void *ctx UNUSED, uint64_t tag UNUSED,
+                      const struct discord_answer *answer UNUSED)
+{
+}
+
+/* Calls of somebody else, to a Discord that is not there. */
+static void fill(struct town *t)
+{
+    const struct discord_call call = { .method = "GET",
+                                       .path = "/channels/1/messages",
+                                       .box = t->box,
+                                       .on_done = on_filler,
+                                       .group = UINT64_MAX };
+
+    while (discord_rest_has_room(t->rest))
+        discord_rest_send(t->rest, &call);
+}
+
+static void test_a_call_that_finds_no_room_is_made_later(void **state)
+{
+    struct town *t = *state;
+    int64_t records = metric("guildbus_log_records_total"),
+            calls = metric("guildbus_actions_total");
+
+    own(t, 0, 1);
+    fill(t);
+    WAIT_FOR(t, metric("guildbus_log_records_total") > records); /* the Claim */
+    records = metric("guildbus_log_records_total");
+    publish_setup(t);
+    WAIT_FOR(t, metric("guildbus_log_records_total") == records + 1);
+    wait_for_refusal(t, subject_portal(t->guild).text);
+    assert_int_equal(metric("guildbus_actions_total"), calls);
+    discord_rest_withdraw(t->rest, UINT64_MAX);
+    WAIT_FOR(t, metric("guildbus_actions_total") == calls + 1);
+}
+
 /* The unit is on alpha's disk, and in no log. */
 static void test_rows_that_the_log_never_took_go_with_the_process(void **state)
 {
@@ -247,6 +283,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_no_answer_leaves_before_its_record),
         cmocka_unit_test_setup_teardown(test_no_call_to_discord_leaves_before_its_record,
+                                        open_with_rest, close_with_rest),
+        cmocka_unit_test_setup_teardown(test_a_call_that_finds_no_room_is_made_later,
                                         open_with_rest, close_with_rest),
         TEST(test_rows_that_the_log_never_took_go_with_the_process),
         TEST(test_what_a_replaced_owner_did_is_neither_said_nor_kept),
