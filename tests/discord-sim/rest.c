@@ -357,25 +357,36 @@ static uint64_t major_of(const struct rest_call *c, const struct route *route)
     return c->id[0] ^ hash_bytes(c->part[1], strlen(c->part[1]));
 }
 
-/* Answers authorized calls within their limits. */
-static void serve_route(struct rest_call *c, const struct route *route)
+/* Authorized, and within its limits; false: answered. */
+static bool admit(struct rest_call *c, const struct route *route)
 {
     if (!authorize(c, route->auth))
-        return;
+        return false;
     if (route->auth != AUTH_OPEN) {
         struct rate_answer rate = rates_take(c->s->rates, c->route, major_of(c, route),
                                              route->auth != AUTH_TOKEN, clock_now_ms());
         if (rate.limited) {
             rest_limited(c, &rate);
-            return;
+            return false;
         }
         set_rate_headers(c, &rate, c->route);
     }
+    return true;
+}
+
+static void perform(struct rest_call *c, const struct route *route)
+{
     if (route->method != HTTP_GET)
         record_call(c, route);
     if (read_body(c))
         route->handler(c);
     json_decref(c->body);
+}
+
+static void serve_route(struct rest_call *c, const struct route *route)
+{
+    if (admit(c, route))
+        perform(c, route);
 }
 
 /* ---- what goes wrong ---- */
@@ -394,15 +405,17 @@ static void on_delayed(void *ctx)
     while (*at != d)
         at = &(*at)->next;
     *at = d->next;
-    serve_route(&d->call, d->route);
+    perform(&d->call, d->route);
     loop_timer_free(d->timer);
     free(d);
 }
 
+/* It counts as made now. */
 static void serve_later(struct rest_call *c, const struct route *route, int64_t ms)
 {
+    if (!admit(c, route))
+        return;
     struct delayed *d = xcalloc(1, sizeof(*d));
-
     d->call = *c;
     d->route = route;
     d->timer = loop_timer_new(c->s->loop, on_delayed, d);
