@@ -21,6 +21,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -219,18 +220,21 @@ def run_chaos(copy, options):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="guildbus-mutations-chaos-"))
     command = [sys.executable, copy.tree / "tests/chaos/chaos.py", "--bin", copy.build / "bin", "--folder", folder, *options]
     seconds = float(options[options.index("--for") + 1]) if "--for" in options else 60
+    chaos = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
-                              timeout=seconds + CHAOS_EXTRA_S)
-        told = json.loads(done.stdout.splitlines()[-1])
+        out, errors = chaos.communicate(timeout=seconds + CHAOS_EXTRA_S)
+        told = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
-        raise Wrong("chaos did not come to an end:\n" + "\n".join(done.stderr.splitlines()[-15:]))
+        raise Wrong("chaos did not come to an end:\n" + "\n".join(errors.splitlines()[-15:]))
     finally:
+        if chaos.poll() is None:
+            chaos.terminate()  # it ends what it has started
+            chaos.communicate()
         shutil.rmtree(folder, ignore_errors=True)
     if not told["violations"]:
         return Outcome(False)
     counts = ", ".join(f"{name} {n}" for name, n in sorted(told["by_invariant"].items()))
-    first = first_match(r"^VIOLATION (.+)", done.stderr, "")
+    first = first_match(r"^VIOLATION (.+)", errors, "")
     return Outcome(True, f"chaos {' '.join(options)} ({counts}): {first}")
 
 
@@ -310,6 +314,7 @@ def arguments():
 
 def main():
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         mutations = all_mutations(args.names)
         if args.list:
