@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 enum {
-    REST_GIVEN = 40, /* of Discord's 50 a second … */
-    REST_DRIPPED = 10,
+    REST_GIVEN = 45, /* of Discord's 50 a second … */
+    REST_DRIPPED = 5,
     REST_WINDOW_MS = 1100, /* … whose windows behave like 1.1 s (discord-api-docs#5144) */
     REST_WANTED_MAX = 50,
     REST_INVALID_MAX = 1000000,

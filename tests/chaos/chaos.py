@@ -45,7 +45,7 @@ class Settings:
     snapshot_records: int = 40
     clock_shim: str = ""
     events_per_s: int = 150
-    interactions_per_s: int = 10
+    interactions_per_s: int = 7   # with what follows from the events, 25 REST calls a second; the cluster has 41
     moves_per_s: int = 4
     big_guild: int = 6000  # messages
 
