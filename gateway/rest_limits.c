@@ -251,6 +251,10 @@ static int64_t global_until(const struct rest_limits *l, int64_t now)
 
     if (last)
         until = later(until, last + (calls ? REST_GLOBAL_MS : l->share.drip_ms));
+    /* Not all at once: what is held up on its way may arrive together with the next. */
+    last = sent_before(l, (calls + 3) / 4);
+    if (calls && last)
+        until = later(until, last + REST_GLOBAL_MS / 4);
     if (rest_limits_invalid(l, now) >= REST_INVALID_MAX)
         until = later(until, (now / MINUTE_MS + 1) * MINUTE_MS);
     return until;

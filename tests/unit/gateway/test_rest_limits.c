@@ -136,12 +136,12 @@ static void test_fifty_calls_a_window_and_no_more(void **state UNUSED)
     for (int i = 0; i < REST_GLOBAL; i++) {
         (void)snprintf(path, sizeof(path), "/channels/%d", i + 1);
         struct rest_lane *a = lane(l, "GET", path);
-        assert_int_equal(rest_limits_wait(l, a, NOW + i), 0);
-        rest_limits_sent(l, a, NOW + i);
+        assert_int_equal(rest_limits_wait(l, a, NOW + i * 22), 0);
+        rest_limits_sent(l, a, NOW + i * 22);
     }
-    assert_int_equal(rest_limits_wait(l, lane(l, "GET", "/channels/900"), NOW + 100),
-                     REST_GLOBAL_MS - 100);
-    assert_int_equal(rest_limits_wait(l, lane(l, "POST", "/interactions/1/t/callback"), NOW + 100),
+    assert_int_equal(rest_limits_wait(l, lane(l, "GET", "/channels/900"), NOW + 1090),
+                     REST_GLOBAL_MS - 1090);
+    assert_int_equal(rest_limits_wait(l, lane(l, "POST", "/interactions/1/t/callback"), NOW + 1090),
                      0);
     assert_int_equal(rest_limits_wait(l, lane(l, "GET", "/channels/900"), NOW + REST_GLOBAL_MS), 0);
     rest_limits_free(l);
@@ -164,6 +164,30 @@ static uint32_t leave(struct rest_limits *l, int64_t now)
     }
 }
 
+/* In one window. */
+static uint32_t leave_all(struct rest_limits *l, int64_t now)
+{
+    uint32_t n = 0;
+
+    for (int quarter = 0; quarter < 4; quarter++)
+        n += leave(l, now + quarter * REST_GLOBAL_MS / 4);
+    return n;
+}
+
+static void test_a_window_is_not_spent_at_once(void **state UNUSED)
+{
+    struct rest_limits *l = rest_limits_new();
+
+    assert_int_equal(leave(l, NOW), 13);
+    assert_int_equal(leave(l, NOW + 274), 0);
+    assert_int_equal(leave(l, NOW + 275), 13);
+    assert_int_equal(leave(l, NOW + 550), 13);
+    assert_int_equal(leave(l, NOW + 825), REST_GLOBAL - 3 * 13);
+    assert_int_equal(leave(l, NOW + 1099), 0);
+    assert_int_equal(leave(l, NOW + 1100), 13);
+    rest_limits_free(l);
+}
+
 static void give(struct rest_limits *l, uint32_t calls, int64_t until_ms, int64_t now)
 {
     rest_limits_set_share(
@@ -184,16 +208,17 @@ static void test_a_share_is_kept_and_ends_with_the_lease(void **state UNUSED)
 
     give(l, 7, NOW + 3000, NOW);
     assert_int_equal(usage(l, NOW).in_force, 7);
-    assert_int_equal(leave(l, NOW), 7);
-    assert_int_equal(usage(l, NOW).sent, 7);
+    assert_int_equal(leave_all(l, NOW), 7);
+    assert_int_equal(usage(l, NOW + 825).sent, 7);
     assert_int_equal(leave(l, NOW + REST_GLOBAL_MS - 1), 0);
-    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS), 7);
-    /* The lease has ended: a drip. */
+    assert_int_equal(leave_all(l, NOW + REST_GLOBAL_MS), 7);
+    /* The lease has ended: a drip, from the last one at 1,925 ms. */
     assert_int_equal(leave(l, NOW + 3000), 0);
-    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS + 5000), 1);
-    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS + 9999), 0);
-    assert_int_equal(leave(l, NOW + REST_GLOBAL_MS + 10000), 1);
-    assert_int_equal(usage(l, NOW + REST_GLOBAL_MS + 10000).in_force, 0);
+    assert_int_equal(leave(l, NOW + 6924), 0);
+    assert_int_equal(leave(l, NOW + 6925), 1);
+    assert_int_equal(leave(l, NOW + 11924), 0);
+    assert_int_equal(leave(l, NOW + 11925), 1);
+    assert_int_equal(usage(l, NOW + 11925).in_force, 0);
     rest_limits_free(l);
 }
 
@@ -202,17 +227,17 @@ static void test_less_is_in_force_only_after_a_window(void **state UNUSED)
     struct rest_limits *l = rest_limits_new();
 
     give(l, 30, INT64_MAX / 2, NOW);
-    assert_int_equal(leave(l, NOW), 30);
+    assert_int_equal(leave_all(l, NOW), 30);
     give(l, 10, INT64_MAX / 2, NOW + 100);
     assert_int_equal(usage(l, NOW + 100).in_force, 30);
     give(l, 5, INT64_MAX / 2, NOW + 200);
     assert_int_equal(usage(l, NOW + 1299).in_force, 30);
     assert_int_equal(usage(l, NOW + 1300).in_force, 5);
-    assert_int_equal(leave(l, NOW + 1099), 0);
-    assert_int_equal(leave(l, NOW + 1100), 5);
-    give(l, 0, INT64_MAX / 2, NOW + 1200);
-    assert_int_equal(leave(l, NOW + 6099), 0);
-    assert_int_equal(leave(l, NOW + 6100), 1);
+    assert_int_equal(leave(l, NOW + 1924), 0); /* the last six left at 825 ms */
+    assert_int_equal(leave_all(l, NOW + 1925), 5);
+    give(l, 0, INT64_MAX / 2, NOW + 2500);
+    assert_int_equal(leave(l, NOW + 7474), 0);
+    assert_int_equal(leave(l, NOW + 7475), 1);
     rest_limits_free(l);
 }
 
@@ -320,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_an_empty_bucket_waits_for_its_reset),
         cmocka_unit_test(test_routes_of_one_hash_share_a_bucket_for_each_major),
         cmocka_unit_test(test_fifty_calls_a_window_and_no_more),
+        cmocka_unit_test(test_a_window_is_not_spent_at_once),
         cmocka_unit_test(test_a_share_is_kept_and_ends_with_the_lease),
         cmocka_unit_test(test_less_is_in_force_only_after_a_window),
         cmocka_unit_test(test_invalid_requests_of_others_count),
