@@ -49,7 +49,7 @@ struct storm *storm_new(struct sim *s);
 void storm_free(struct storm *storm);
 DEFINE_CLEANUP(struct storm *, storm_free)
 /* All kinds when names is no array. NULL: fine; else the name that is not known. */
-const char *storm_read_kinds(const json_t *names, bool kinds[TROUBLE_COUNT]);
+const char *storm_read_kinds(const json_t *list, bool kinds[TROUBLE_COUNT]);
 /* Replaces what is running. */
 void storm_start(struct storm *storm, const struct storm_order *order);
 /* Everything is as before. */
