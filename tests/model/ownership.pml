@@ -4,18 +4,19 @@
  * Each step below is one guarded, indivisible step of one of them; spin tries every order of them. docs/model.md says
  * what stands for what and what was left out; names follow gateway/handoff.c, batches.c, load.c and coordinator/move.c.
  *
- * Nothing here takes time: what a timer would allow may happen at once or never ("a stall" is a process whose next step
- * does not come). All faults together are at most FAULTS, so every run ends; what the end must look like is at the
- * bottom. The steps of a run that went wrong are printed by spin -t: each printf is one of them.
+ * Nothing here takes time: what a timer would allow may happen at once, or after everything else ("a stall" is a
+ * process whose next step does not come). All faults together are at most FAULTS, so every run ends; what must hold
+ * all the while is under "what must hold", what the end must look like at the bottom. The steps of a run that went
+ * wrong are printed by spin -t: each printf is one of them.
  *
- * A macro that is named in capitals and not below as a number breaks the protocol on purpose: check.sh lists them. */
+ * #ifdef and a name in capitals that is no number below: breaks the protocol on purpose. check.sh lists them. */
 
 /* How much of everything: spin -DPODS=3 ... */
 #ifndef PODS
-#define PODS 2
+#define PODS 2 /* 2 or 3 */
 #endif
 #ifndef REQUESTS
-#define REQUESTS 2 /* different ones; each may be executed again wherever its effect is not known */
+#define REQUESTS 2 /* 1 or 2 different ones; each may be executed again wherever its effect is not known */
 #endif
 #ifndef EVENTS
 #define EVENTS 1
@@ -29,9 +30,15 @@
 #ifndef FAULTS
 #define FAULTS 2
 #endif
-#ifndef LIES
-#define LIES 0 /* 1: the coordinator may hold a pod for dead whose lease still runs; each time is a fault */
+#ifndef KINDS
+#define KINDS 31 /* which faults: the sum of these */
 #endif
+#define LOSS   1  /* an append, its ack or a Yield is lost or slow */
+#define CRASH  2  /* a process ends: with its disk, without it, for good */
+#define STALL  4  /* a pod is cut off or frozen until its lease has run out */
+#define OLD    8  /* an order arrives late or again */
+#define BEHIND 16 /* the log is read from a replica that is behind */
+#define LIE    32 /* the coordinator holds a pod for dead whose lease still runs */
 #ifndef ROWS_STAY
 #define ROWS_STAY 1 /* 0: a pod that leaves or crashes always begins without rows */
 #endif
@@ -39,7 +46,9 @@
 #define STANDBYS 0 /* 1: the other pods follow the log all the time */
 #endif
 #define LOG    15 /* more records than any run within the bounds above writes; append() sees to it */
-#define EPOCHS 15
+#ifndef EPOCHS
+#define EPOCHS 8 /* given out are those below it; authorise() sees to it */
+#endif
 
 #define ALL_REQUESTS ((1 << REQUESTS) - 1)
 
@@ -131,6 +140,7 @@ typedef pod_t {
     unsigned n : 2; /* batches that wait for the log; the first may have been sent */
     bit sent;
     unsigned ack : 2;
+    bit stored; /* what it has sent is in the log, whether it knows or not */
     unsigned move : 4; /* the epoch of the handoff it is in; un-seal has the next one */
     bit wanted;   /* source: seal as soon as no REST call is under way */
     bit yielding; /* target: a Yield was sent and not answered */
@@ -184,9 +194,9 @@ unsigned m_target : 2;
 unsigned m_epoch : 4;
 bit m_stuck; /* the target gave up, or it takes too long */
 
-/* What was ever ordered at an epoch: it may arrive again at any later time. The lowest bits are the pod's, the next ones
- * the source's. */
-byte order[EPOCHS + 1];
+/* What was ever ordered at an epoch: it may arrive again at any later time. The lowest bits are the pod's, the next
+ * ones the source's. */
+byte order[EPOCHS];
 #define OWN     16 /* Own was sent */
 #define TAKE    32 /* Take was sent */
 #define OF_MOVE 64
@@ -214,6 +224,7 @@ bit lied;
 #define change_room(p) (pod[p].n < 2 || SECOND(p).kind == CHANGE)
 #define is_reading(p)  (is(p, LOADING) || is(p, WARM) || is(p, TAKING))
 #define is_idle(p)     (is(p, WARM) || is(p, TAKING) || (is(p, LOADING) && !pod[p].goal))
+#define may_have(kind)  (faults > 0 && (KINDS & (kind)))
 #define awaits(p, r)   ((FIRST(p).reply | SECOND(p).reply) & (r))
 
 /* Reads are answered from memory only then (and while nothing is unconfirmed). */
@@ -222,6 +233,24 @@ bit lied;
 #else
 #define may_read(p) (pod[p].lease && pod[p].known)
 #endif
+
+/* ---- what must hold ---- */
+
+/* Says which one did not. */
+#define holds(condition, what)                                                                                      \
+    if                                                                                                              \
+    :: condition                                                                                                    \
+    :: else -> printf(what); assert(false)                                                        \
+    fi
+
+#define told_is_kept() holds((replied & ~TRUTH) == 0, KEPT)
+
+#define WRITER "VIOLATED: one writer: epochs rise with each Claim, who claimed writes the rest, a Seal ends it\n"
+#define ONCE   "VIOLATED: once: each request and each event has its effect once, and no event is left out\n"
+#define KEPT   "VIOLATED: kept: what is confirmed, or was told to anyone, is in the log\n"
+#define ROWS   "VIOLATED: rows: those of who serves, follows or writes a snapshot are what the log says\n"
+#define READS  "VIOLATED: reads: none shows less than what was told before it came\n"
+#define OWNER  "VIOLATED: an owner: at the end one pod serves, log and coordinator name it, all is answered\n"
 
 /* ---- batches ---- */
 
@@ -267,6 +296,7 @@ inline batches_drop(p)
     pod[p].n = 0;
     pod[p].sent = 0;
     pod[p].ack = NOTHING;
+    pod[p].stored = 0;
     net[p].current = 0
 }
 
@@ -335,7 +365,9 @@ inline take_over(p)
 #ifndef TAKE_WITHOUT_LOOKING
     :: pod[p].epoch >= pod[p].move -> printf("pod %d: leaves, the log is past its epoch\n", p); leave(p)
 #endif
-    :: else -> printf("pod %d: claims epoch %d, the source has sealed\n", p, pod[p].move); claim(p, pod[p].move, HANDOFF)
+    :: else ->
+        printf("pod %d: claims epoch %d, the source has sealed\n", p, pod[p].move);
+        claim(p, pod[p].move, HANDOFF)
     fi
 }
 
@@ -387,8 +419,7 @@ inline check_rows(p)
 {
     if
     :: pod[p].idx >= first && pod[p].idx <= last && log[pod[p].idx].epoch == FIRST(p).epoch ->
-        assert((pod[p].rows & ~SECOND(p).reqs) == log[pod[p].idx].rows);
-        assert(FIRST(p).ev == log[pod[p].idx].ev)
+        holds((pod[p].rows & ~SECOND(p).reqs) == log[pod[p].idx].rows && FIRST(p).ev == log[pod[p].idx].ev, ROWS)
     :: else
     fi
 }
@@ -396,8 +427,8 @@ inline check_rows(p)
 inline open_gates(p)
 {
     replied = replied | FIRST(p).reply;
-    assert((replied & ~TRUTH) == 0);
-    assert(!FIRST(p).stale_read)
+    told_is_kept();
+    holds(!FIRST(p).stale_read, READS)
 }
 
 #ifdef REPORTS_BEFORE_CONFIRMED
@@ -418,7 +449,7 @@ inline confirm(p)
     printf("pod %d: idx %d is confirmed\n", p, pod[p].idx + 1);
     pod[p].idx++;
     pod[p].epoch = FIRST(p).epoch;
-    assert((FIRST(p).reqs & ~TRUTH) == 0 && FIRST(p).ev <= log[last].ev); /* what is held for confirmed is there */
+    holds((FIRST(p).reqs & ~TRUTH) == 0 && FIRST(p).ev <= log[last].ev, KEPT);
     open_gates(p);
     check_rows(p);
     if
@@ -439,7 +470,8 @@ inline confirm(p)
     FIRST(p).ev = SECOND(p).ev; FIRST(p).stale_read = SECOND(p).stale_read;
     batch_clear(SECOND(p));
     pod[p].sent = 0;
-    pod[p].ack = NOTHING
+    pod[p].ack = NOTHING;
+    pod[p].stored = 0
 }
 
 /* ---- appending ---- */
@@ -450,7 +482,8 @@ inline send(p)
     if
     :: net[p].there && !net[p].current ->
         late.there = 1; late.kind = net[p].kind; late.epoch = net[p].epoch; late.idx = net[p].idx; late.by = net[p].by;
-        late.inc = net[p].inc; late.reqs = net[p].reqs; late.rows = net[p].rows; late.ev0 = net[p].ev0; late.ev = net[p].ev
+        late.inc = net[p].inc; late.reqs = net[p].reqs; late.rows = net[p].rows; late.ev0 = net[p].ev0;
+        late.ev = net[p].ev
     :: else
     fi;
     net[p].there = 1;
@@ -468,6 +501,14 @@ inline send(p)
     pod[p].ack = NOTHING
 }
 
+/* Each time that a pod comes to own a guild it draws a number, which all its records have. (Here the pod just knows
+ * which are its own.) */
+#ifdef OURS_BY_PROCESS
+#define is_ours(p) (log[NEXT(p)].epoch == FIRST(p).epoch && log[NEXT(p)].by == p && log[NEXT(p)].inc == pod[p].inc)
+#else
+#define is_ours(p) pod[p].stored
+#endif
+
 /* No answer, or another one than "stored": what stands behind our last record? */
 inline resolve(p)
 {
@@ -483,8 +524,7 @@ inline resolve(p)
         :: NEXT(p) > last -> send(p)
         :: else ->
             if
-            :: NEXT(p) == pod[p].idx + 1 && log[NEXT(p)].epoch == FIRST(p).epoch && log[NEXT(p)].by == p &&
-               log[NEXT(p)].inc == pod[p].inc -> confirm(p)
+            :: NEXT(p) == pod[p].idx + 1 && is_ours(p) -> confirm(p)
             :: else -> fence(p)
             fi
         fi
@@ -495,14 +535,10 @@ inline resolve(p)
 inline append(msg)
 {
     printf("log: idx %d is of pod %d: kind %d, epoch %d\n", last + 1, msg.by, msg.kind, msg.epoch);
-    if
-    :: msg.kind == CLAIM -> assert(msg.epoch > log[last].epoch) /* each Claim is of a higher epoch */
-    :: else ->                                                  /* one writer an epoch, and none behind its Seal */
-        assert(msg.epoch == log[last].epoch && msg.by == log[last].by && msg.inc == log[last].inc);
-        assert(log[last].kind != SEAL)
-    fi;
-    assert((msg.reqs & TRUTH) == 0);   /* no request has its effect twice */
-    assert(msg.ev0 == log[last].ev);   /* no event is applied twice or left out */
+    holds((msg.kind == CLAIM && msg.epoch > log[last].epoch) ||
+          (msg.kind != CLAIM && msg.epoch == log[last].epoch && msg.by == log[last].by && msg.inc == log[last].inc &&
+           log[last].kind != SEAL), WRITER);
+    holds((msg.reqs & TRUTH) == 0 && msg.ev0 == log[last].ev, ONCE);
     assert(last < LOG);
     last++;
     log[last].kind = msg.kind;
@@ -512,7 +548,7 @@ inline append(msg)
     log[last].ev = msg.ev;
     if
     :: msg.kind == SNAPSHOT ->
-        assert(msg.rows == log[last - 1].rows);
+        holds(msg.rows == log[last - 1].rows, ROWS);
         log[last].rows = msg.rows;
         do
         :: first < last ->
@@ -523,7 +559,7 @@ inline append(msg)
         od
     :: else -> log[last].rows = log[last - 1].rows | msg.reqs
     fi;
-    assert((replied & ~TRUTH) == 0)
+    told_is_kept()
 }
 
 #ifdef SNAPSHOT_WITHOUT_EXPECTED
@@ -549,17 +585,17 @@ inline replace_rows(p)
 inline read_record(p, at)
 {
     printf("pod %d: reads up to idx %d\n", p, at);
-    assert(log[at].epoch >= pod[p].epoch);
+    holds(log[at].epoch >= pod[p].epoch, WRITER);
     pod[p].rows = (log[at].kind == SNAPSHOT && !pod[p].mixing -> pod[p].rows : log[at].rows);
     pod[p].idx = at;
     pod[p].epoch = log[at].epoch;
     pod[p].ev = log[at].ev;
     pod[p].mixing = 0;
-    assert(pod[p].rows == log[at].rows)
+    holds(pod[p].rows == log[at].rows, ROWS)
 }
 
-/* A target waits for the Seal; where it stands meanwhile matters to nobody, so it reads when there is something to decide:
- * the first record of another epoch, or a Seal. */
+/* A target waits for the Seal; where it stands meanwhile matters to nobody, so it reads when there is something to
+ * decide: the first record of another epoch, or a Seal. */
 #ifdef CLAIM_WITHOUT_SEAL
 #define OLD_CLAIM(p) 0
 #else
@@ -661,7 +697,9 @@ inline on_yield(s, t)
         if
         :: is(t, TAKING) ->
             printf("pod %d: refused, warm again\n", t);
+#ifndef REFUSAL_FORGOTTEN
             m_stuck = m_stuck || (m_state == CUTOVER && m_target == t && m_epoch == pod[t].move);
+#endif
             pod[t].st = WARM; pod[t].move = 0
         :: else
         fi;
@@ -682,7 +720,7 @@ inline unit(p, rq)
     NEWEST(p).reply = NEWEST(p).reply | rq;
 #ifdef REPLY_BEFORE_CONFIRM
     replied = replied | rq;
-    assert((replied & ~TRUTH) == 0)
+    told_is_kept()
 #endif
 }
 
@@ -691,7 +729,7 @@ inline repeat(p, rq)
 {
     printf("pod %d: answers request %d again\n", p, rq);
     if
-    :: may_read(p) && pod[p].n == 0 -> replied = replied | rq; assert((replied & ~TRUTH) == 0)
+    :: may_read(p) && pod[p].n == 0 -> replied = replied | rq; told_is_kept()
     :: may_read(p) && pod[p].n > 0 -> NEWEST(p).reply = NEWEST(p).reply | rq
     :: else -> batch_open(p); NEWEST(p).reply = NEWEST(p).reply | rq
     fi
@@ -702,13 +740,22 @@ inline read(p)
 {
     printf("pod %d: is asked for what it does not have\n", p);
     if
-    :: may_read(p) -> assert(lied) /* answered from memory, or behind a record that is under way */
+    :: may_read(p) && pod[p].n == 0 -> holds(lied, READS) /* answered from memory */
 #ifdef READS_JOIN_WHAT_IS_SENT
-    :: !may_read(p) && pod[p].n > 0 -> NEWEST(p).stale_read = 1
+    :: pod[p].n > 0 -> NEWEST(p).stale_read = 1
+#else
+    :: may_read(p) && pod[p].n > 0 -> NEWEST(p).stale_read = 1
 #endif
     :: else -> batch_open(p); NEWEST(p).stale_read = 1
     fi
 }
+
+/* What was answered is rows of the guild, and moves with it. */
+#ifdef ANSWERS_STAY_BEHIND
+#define is_known(p, rq) awaits(p, rq)
+#else
+#define is_known(p, rq) (pod[p].rows & (rq))
+#endif
 
 proctype Pod(byte p)
 {
@@ -716,14 +763,14 @@ proctype Pod(byte p)
 
 end:
     do
-    :: d_step { is(p, SERVING) && !(pod[p].rows & 1) && !(replied & 1) && change_room(p) -> unit(p, 1) }
-    :: d_step { is(p, SERVING) && !(pod[p].rows & 2) && !(replied & 2) && started && REQUESTS > 1 && change_room(p) ->
+    :: d_step { is(p, SERVING) && !is_known(p, 1) && !(replied & 1) && change_room(p) -> unit(p, 1) }
+    :: d_step { is(p, SERVING) && !is_known(p, 2) && !(replied & 2) && started && REQUESTS > 1 && change_room(p) ->
         unit(p, 2) }
     :: d_step { is(p, SERVING) && pod[p].ev < EVENTS && change_room(p) ->
         printf("pod %d: applies an event\n", p);
         batch_open(p); pod[p].ev++; NEWEST(p).ev = pod[p].ev }
-    :: d_step { is(p, SERVING) && (pod[p].rows & 1) && !(replied & 1) && !awaits(p, 1) && change_room(p) -> repeat(p, 1) }
-    :: d_step { is(p, SERVING) && (pod[p].rows & 2) && !(replied & 2) && !awaits(p, 2) && change_room(p) -> repeat(p, 2) }
+    :: d_step { is(p, SERVING) && is_known(p, 1) && !(replied & 1) && !awaits(p, 1) && change_room(p) -> repeat(p, 1) }
+    :: d_step { is(p, SERVING) && is_known(p, 2) && !(replied & 2) && !awaits(p, 2) && change_room(p) -> repeat(p, 2) }
     :: d_step { is(p, SERVING) && (replied & ~pod[p].rows) && change_room(p) && !(lied && may_read(p)) &&
                 !FIRST(p).stale_read && !SECOND(p).stale_read -> read(p) }
     :: d_step { is(p, SERVING) && room(p) && snapshots > 0 && last > first ->
@@ -768,24 +815,25 @@ end:
     do
     :: d_step { net[p].there && fits(net[p]) ->
         append(net[p]);
+        pod[p].stored = (net[p].current -> 1 : pod[p].stored);
         pod[p].ack = (net[p].current -> STORED : pod[p].ack);
         message_clear(net[p]) }
     :: d_step { net[p].there && !fits(net[p]) ->
         printf("log: refuses idx %d of pod %d\n", net[p].idx, p);
         pod[p].ack = (net[p].current -> REFUSED : pod[p].ack);
         message_clear(net[p]) }
-    :: d_step { net[p].there && net[p].current && fits(net[p]) && faults > 0 ->
+    :: d_step { net[p].there && net[p].current && fits(net[p]) && may_have(LOSS) ->
         printf("fault: stored, and the ack is lost\n");
-        faults--; append(net[p]); pod[p].ack = UNKNOWN; message_clear(net[p]) }
-    :: d_step { net[p].there && net[p].current && faults > 0 ->
+        faults--; append(net[p]); pod[p].stored = 1; pod[p].ack = UNKNOWN; message_clear(net[p]) }
+    :: d_step { net[p].there && net[p].current && may_have(LOSS) ->
         printf("fault: what pod %d sent is lost\n", p);
         faults--; pod[p].ack = UNKNOWN; message_clear(net[p]) }
-    :: d_step { net[p].there && net[p].current && pod[p].ack == NOTHING && faults > 0 ->
+    :: d_step { net[p].there && net[p].current && pod[p].ack == NOTHING && may_have(LOSS) ->
         printf("fault: what pod %d sent is slow: it waits no longer\n", p);
         faults--; pod[p].ack = UNKNOWN }
     :: d_step { net[p].there && !net[p].current -> message_clear(net[p]) } /* died with its sender */
     :: d_step { yield_full[p] && pod[yield_to[p]].up -> on_yield(yield_to[p], p) }
-    :: d_step { yield_full[p] && faults > 0 ->
+    :: d_step { yield_full[p] && may_have(LOSS) ->
         printf("fault: the Yield is lost\n");
         faults--; yield_full[p] = 0; yield_move[p] = 0; yield_to[p] = 0; pod[p].yielding = 0 }
     od
@@ -854,8 +902,7 @@ inline settle(x, ep, process)
 #ifdef LOST_LEASE_FORGIVEN
 #define confirms(p, e, process) (on_inc[p] == process && a_pod == p && a_epoch == e)
 #else
-#define confirms(p, e, process) (on[p] && on_inc[p] == process && a_pod == p && a_epoch == e && a_inc == process && \
-                                 a_state == OWNED && m_state != CUTOVER)
+#define confirms(p, e, process) (on[p] && on_inc[p] == process && a_pod == p && a_epoch == e && a_inc == process)
 #endif
 
 proctype Coordinator_of(byte p)
@@ -865,7 +912,7 @@ end:
     /* leases: the database's clock ends them only after the pod's own */
     :: d_step { on[p] && (!pod[p].up || !pod[p].lease || on_inc[p] != pod[p].inc) ->
         printf("coordinator: pod %d has lost its lease\n", p); lose(p) }
-    :: d_step { on[p] && pod[p].up && pod[p].lease && on_inc[p] == pod[p].inc && LIES && faults > 0 ->
+    :: d_step { on[p] && pod[p].up && pod[p].lease && on_inc[p] == pod[p].inc && may_have(LIE) ->
         printf("fault: coordinator: pod %d is dead (it is not)\n", p); faults--; lied = 1; lose(p) }
     :: d_step { on[p] && pod[p].up && !pod[p].lease && on_inc[p] == pod[p].inc ->
         printf("pod %d: has its lease again\n", p); pod[p].lease = 1 }
@@ -882,8 +929,10 @@ end:
         :: else
         fi }
 
-    :: d_step { m_state == NO_MOVE && !on[a_pod] && on[p] -> authorise(p) }                      /* failover */
-    :: d_step { m_state == NO_MOVE && p == a_pod && on[p] && a_inc != on_inc[p] && on_inc[p] == pod[p].inc -> authorise(p) } /* another process */
+    /* failover; and the pod is there, but another process, or it has lost its lease meanwhile */
+    :: d_step { m_state == NO_MOVE && !on[a_pod] && on[p] -> authorise(p) }
+    :: d_step { m_state == NO_MOVE && p == a_pod && on[p] && a_inc != on_inc[p] && on_inc[p] == pod[p].inc ->
+        authorise(p) }
 
     :: d_step { m_state == NO_MOVE && a_state == OWNED && on[a_pod] && a_inc == on_inc[a_pod] && p != a_pod && on[p] &&
                 moves > 0 ->
@@ -902,23 +951,30 @@ end:
 }
 
 /* Late, twice, or from a coordinator that leads no more. */
-#define STALE(e)                                                                                                    \
-    :: d_step { was_sent(e, OWN) && faults > 0 && own_bites(whose(e), e) ->                                         \
-        printf("fault: an old order\n"); faults--; p = whose(e);                                                    \
-        on_own(p, e, (was_sent(e, BACK) -> UNSEAL : PLAIN)); p = 0 }                                                \
-    :: d_step { was_sent(e, TAKE) && faults > 0 && take_bites(whose(e), e) ->                                       \
-        printf("fault: an old order\n"); faults--; p = whose(e); on_take(p, e); p = 0 }
-
-proctype Coordinator()
+proctype Old_orders(byte e)
 {
     byte p;
 
 end:
     do
+    :: d_step { was_sent(e, OWN) && may_have(OLD) && own_bites(whose(e), e) ->
+        printf("fault: an old order\n");
+        faults--; p = whose(e); on_own(p, e, (was_sent(e, BACK) -> UNSEAL : PLAIN)); p = 0 }
+    :: d_step { was_sent(e, TAKE) && may_have(OLD) && take_bites(whose(e), e) ->
+        printf("fault: an old order\n");
+        faults--; p = whose(e); on_take(p, e); p = 0 }
+    od
+}
+
+proctype Coordinator()
+{
+end:
+    do
     /* the cut-over begins: both epochs are given out, each to one pod */
     :: d_step { m_state == WARMING && is(m_target, GONE) -> pod[m_target].st = LOADING }
     :: d_step { m_state == WARMING && source_alive && target_alive && is(m_target, WARM) ->
-        printf("coordinator: cut-over from pod %d to pod %d, epochs %d and %d\n", m_source, m_target, a_next, a_next + 1);
+        printf("coordinator: cut-over from pod %d to pod %d, epochs %d and %d\n", m_source, m_target, a_next,
+            a_next + 1);
         assert(a_next + 1 < EPOCHS);
         m_state = CUTOVER; m_epoch = a_next; a_next = a_next + 2; a_state = MOVING;
         order[m_epoch] = m_target | (m_source << 2) | TAKE | OF_MOVE;
@@ -937,14 +993,16 @@ end:
                 log[last].epoch < m_epoch ->
         order[m_epoch + 1] = order[m_epoch + 1] | OWN; on_own(m_source, m_epoch + 1, UNSEAL) }
     /* sent now, and it may arrive any time later */
-    :: d_step { m_state == CUTOVER && !source_alive && target_alive && !was_sent(m_epoch, OWN) && faults > 0 ->
+    :: d_step { m_state == CUTOVER && !source_alive && target_alive && !was_sent(m_epoch, OWN) && may_have(OLD) ->
         order[m_epoch] = order[m_epoch] | OWN }
     :: d_step { m_state == CUTOVER && source_alive && (!target_alive || m_stuck) && !was_sent(m_epoch + 1, OWN) &&
-                faults > 0 -> order[m_epoch + 1] = order[m_epoch + 1] | OWN }
+                may_have(OLD) -> order[m_epoch + 1] = order[m_epoch + 1] | OWN }
     :: d_step { m_state == CUTOVER && !source_alive && !target_alive ->
         printf("coordinator: both pods are gone\n"); a_state = OWNED; close_move() }
     /* it reads the log's last record, because nobody has said anything */
-    :: d_step { m_state == CUTOVER && log[last].epoch == m_epoch -> make_owner(m_target, m_epoch, log[last].inc); close_move() }
+    :: d_step { m_state == CUTOVER && log[last].epoch == m_epoch ->
+        make_owner(m_target, m_epoch, log[last].inc);
+        close_move() }
     :: d_step { m_state == CUTOVER && log[last].epoch == m_epoch + 1 ->
         make_owner(m_source, m_epoch + 1, log[last].inc);
         if
@@ -961,7 +1019,6 @@ end:
                 (log[last].epoch == a_epoch && (log[last].inc != a_inc || log[last].by != a_pod))) ->
         a_next = (a_next <= log[last].epoch -> log[last].epoch + 1 : a_next);
         authorise(a_pod) }
-    STALE(1) STALE(2) STALE(3) STALE(4) STALE(5) STALE(6) STALE(7)
     od
 }
 
@@ -983,16 +1040,16 @@ proctype Fate(byte p)
 end:
     do
 #if ROWS_STAY
-    :: d_step { pod[p].up && is_involved(p) && faults > 0 -> printf("fault: pod %d crashes\n", p); crash(p) }
+    :: d_step { pod[p].up && is_involved(p) && may_have(CRASH) -> printf("fault: pod %d crashes\n", p); crash(p) }
 #endif
-    :: d_step { pod[p].up && is_involved(p) && faults > 0 ->
+    :: d_step { pod[p].up && is_involved(p) && may_have(CRASH) ->
         printf("fault: pod %d crashes and its disk is lost\n", p); crash(p); rows_drop(p) }
-    :: d_step { pod[p].up && is_involved(p) && !pod[0].dead && !pod[1].dead && !pod[PODS - 1].dead && faults > 0 ->
+    :: d_step { pod[p].up && is_involved(p) && !pod[0].dead && !pod[1].dead && !pod[PODS - 1].dead && may_have(CRASH) ->
         printf("fault: pod %d is gone for good\n", p); crash(p); rows_drop(p); pod[p].dead = 1; pod[p].inc = 0 }
     :: d_step { !pod[p].up && !pod[p].dead -> printf("pod %d: starts\n", p); pod[p].up = 1; pod[p].inc++ }
-    :: d_step { pod[p].up && pod[p].lease && is_involved(p) && faults > 0 ->
+    :: d_step { pod[p].up && pod[p].lease && is_involved(p) && may_have(STALL) ->
         printf("fault: pod %d stalls or is cut off: its lease runs out\n", p); faults--; pod[p].lease = 0 }
-    :: d_step { is(p, LOADING) && !pod[p].mixing && NEXT(p) <= last && faults > 0 ->
+    :: d_step { is(p, LOADING) && !pod[p].mixing && NEXT(p) <= last && may_have(BEHIND) ->
         printf("fault: pod %d reads from a replica that is behind\n", p); faults--; loaded(p) }
     od
 }
@@ -1010,8 +1067,8 @@ end:
     if
     :: atomic { timeout ->
         printf("nothing more can happen\n");
-        assert(is_served_by(0) || is_served_by(1) || is_served_by(PODS - 1));
-        assert(replied == ALL_REQUESTS && log[last].ev == EVENTS) }
+        holds(is_served_by(0) || is_served_by(1) || is_served_by(PODS - 1), OWNER);
+        holds(replied == ALL_REQUESTS && log[last].ev == EVENTS, OWNER) }
     fi
 }
 
@@ -1038,6 +1095,11 @@ init
         p = 0;
         do
         :: p < PODS -> run Pod(p); run Network(p); run Coordinator_of(p); run Fate(p); p++
+        :: else -> break
+        od;
+        p = 1;
+        do
+        :: p < EPOCHS && FAULTS > 0 -> run Old_orders(p); p++
         :: else -> break
         od;
         p = 0;
