@@ -78,7 +78,7 @@ if [ $only = discord ]; then
     step "Discord: units and fuzz corpora" tests dev -R "$discord_units"
     step "Discord: witnesses, and our gateway with the same scripts" flows dev -R "$discord_flows"
 else
-    step "tests: dev" tests dev -LE 'flow|failpoint'
+    step "tests: dev" tests dev -LE 'flow|failpoint|model'
     step "flows: dev" flows dev
     step "failpoints: dev" tests dev -L failpoint
 fi
@@ -89,12 +89,13 @@ if [ $quick -eq 0 ]; then
     step "portal in a browser" python3 tests/browser/browser.py
     step "Kubernetes base" manifests
     step "build: address, undefined" deploy/local/build.sh asan
-    step "tests: address, undefined" tests asan -E '^static/' -LE 'flow|failpoint'
+    step "tests: address, undefined" tests asan -E '^static/' -LE 'flow|failpoint|model'
     step "flows: address, undefined" flows asan
     step "build: thread" deploy/local/build.sh tsan
     step "tests: thread" tests tsan -L unit
     step "build: clang" deploy/local/build.sh clang
     step "lint" tests/static/lint.sh
+    step "model: who owns a guild" tests/model/check.sh
     step "up" python3 deploy/local/up.py --run-dir build/up --fresh --for 5
     step "build: chaos" deploy/local/build.sh chaos
     step "chaos" python3 tests/chaos/chaos.py --seed 1 --for 40
