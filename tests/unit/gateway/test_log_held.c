@@ -32,7 +32,7 @@ static void hold_log(struct town *t, bool held)
 
     json_object_set_new(config, "max_msg_size", json_integer(held ? 1 : -1));
     CLEANUP(xfree) char *body = json_text(config);
-    CLEANUP(json_decref) json_t *done = call(t, "UPDATE", body);
+    json_decref(call(t, "UPDATE", body));
 }
 
 /* ---- answers that may be late ---- */
