@@ -318,6 +318,15 @@ static void init_curl(void)
     must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 }
 
+bool http_takes_token(const char *token)
+{
+    const char *c = token;
+
+    while (*c > ' ' && *c < 0x7f)
+        c++;
+    return c > token && !*c;
+}
+
 enum status http_client_new(const char *user_agent, struct http_client **ret_client,
                             struct err *err)
 {

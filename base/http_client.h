@@ -27,6 +27,9 @@ struct http_result {
 /* Last value of an answer header, lower-case name; NULL: absent. Valid during the callback. */
 const char *http_result_header(const struct http_result *r, const char *name);
 
+/* A header must stay one line: printable ASCII without blanks, at least one. */
+bool http_takes_token(const char *token);
+
 struct http_call {
     const char *method, *url;   /* copied */
     const char *const *headers; /* "Name: value", NULL-terminated; copied; may be NULL */

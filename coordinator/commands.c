@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/http_client.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/xmem.h"
@@ -78,7 +79,7 @@ bool coordinator_config_check(const void *config, FILE *errors)
         return true;
     if (!c->discord_token)
         good = complain(errors, "DISCORD_TOKEN: is not set: DEPLOY_COMMANDS needs the bot's token");
-    else if (!deploy_takes_token(c->discord_token))
+    else if (!http_takes_token(c->discord_token))
         good = complain(errors,
                         "DISCORD_TOKEN: is no token: give printable characters without blanks");
     if (!c->application_id)

@@ -25,21 +25,12 @@ struct deploy {
     json_t *wanted, *differences;
 };
 
-bool deploy_takes_token(const char *token)
-{
-    const char *c = token;
-
-    while (*c > ' ' && *c < 0x7f)
-        c++;
-    return c > token && !*c;
-}
-
 enum status deploy_new(const struct deploy_config *config, struct deploy **ret_deploy,
                        struct err *err)
 {
     struct http_client *http;
 
-    if (!deploy_takes_token(config->token))
+    if (!http_takes_token(config->token))
         return err_set(err, STATUS_INVALID,
                        "the token must be printable characters without blanks");
     TRY(http_client_new(USER_AGENT, &http, err));

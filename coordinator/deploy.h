@@ -39,8 +39,6 @@ struct deploy_config { /* the texts live as long as the deploy */
 };
 
 struct deploy;
-/* A header must stay one line: printable ASCII without blanks. */
-bool deploy_takes_token(const char *token);
 /* INVALID: the token is none. UNAVAILABLE: no thread. */
 enum status deploy_new(const struct deploy_config *config, struct deploy **ret_deploy,
                        struct err *err) MUST_CHECK;

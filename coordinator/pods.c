@@ -251,11 +251,6 @@ static const char *why_refused(const struct coordinator *c, const Guildbus__V1__
     return "another process is this pod now";
 }
 
-static uint32_t at_most(uint32_t value, uint32_t most)
-{
-    return value < most ? value : most;
-}
-
 static struct beat *beat_slot(struct coordinator *c)
 {
     if (c->beat_count == c->beat_room) {
@@ -273,11 +268,12 @@ static void note_load(struct coordinator *c, const Guildbus__V1__Heartbeat *h)
     size_t busiest = h->n_busiest < MOST_BUSIEST ? h->n_busiest : MOST_BUSIEST;
 
     pod->says_draining = h->draining;
-    ewma_add(&pod->load, at_most(h->units_per_s, MOST_LOAD) * 1000.0, now_ms);
+    ewma_add(&pod->load, at_most_u32(h->units_per_s, MOST_LOAD) * 1000.0, now_ms);
     for (size_t i = 0; i < busiest; i++) {
         struct mirror_guild *g = mirror_guild(c->mirror, h->busiest[i]->guild_id);
         if (g && g->pod == pod)
-            ewma_add(&g->load, at_most(h->busiest[i]->units_per_min, MOST_LOAD * 60) * 1000.0 / 60,
+            ewma_add(&g->load,
+                     at_most_u32(h->busiest[i]->units_per_min, MOST_LOAD * 60) * 1000.0 / 60,
                      now_ms);
     }
     standbys_heard(c, pod, h->standby_count);

@@ -1,18 +1,15 @@
 #include "coordinator/rest_shares.h"
 
-enum { INVALID_MS = 600000 };
+#include "base/macros.h"
 
-static uint32_t at_most(uint32_t value, uint32_t most)
-{
-    return value < most ? value : most;
-}
+enum { INVALID_MS = 600000 };
 
 void rest_account_hear(struct rest_account *a, uint32_t in_force, uint32_t wanted, uint32_t invalid,
                        int64_t now_ms)
 {
-    a->in_force = at_most(in_force, REST_WANTED_MAX);
-    a->wanted = at_most(wanted, REST_WANTED_MAX);
-    a->invalid = at_most(invalid, REST_INVALID_MAX);
+    a->in_force = at_most_u32(in_force, REST_WANTED_MAX);
+    a->wanted = at_most_u32(wanted, REST_WANTED_MAX);
+    a->invalid = at_most_u32(invalid, REST_INVALID_MAX);
     a->heard_ms = now_ms;
 }
 
@@ -79,9 +76,9 @@ struct rest_given rest_shares_give(struct rest_account *const *accounts, size_t 
         if (a->heard_ms && now_ms - a->heard_ms < INVALID_MS)
             given.invalid_elsewhere += a->invalid;
     }
-    given.calls = at_most(to->fair, others < REST_GIVEN ? REST_GIVEN - others : 0);
+    given.calls = at_most_u32(to->fair, others < REST_GIVEN ? REST_GIVEN - others : 0);
     if (!may_raise)
-        given.calls = at_most(given.calls, to->in_force);
+        given.calls = at_most_u32(given.calls, to->in_force);
     given.drip_ms = REST_WINDOW_MS * (1 + (pods ? pods - 1 : 0) / REST_DRIPPED);
     return given;
 }

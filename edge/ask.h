@@ -12,8 +12,8 @@
 
 #include "base/bus.h"
 #include "base/loop.h"
+#include "base/retry.h"
 #include "base/status.h"
-#include "edge/retry.h"
 
 struct asks;
 

@@ -9,9 +9,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "edge/defer.h"
-#include "edge/interaction.h"
 #include "edge/owner.h"
 #include "messages/codec.h"
+#include "messages/interaction.h"
 #include "messages/subjects.h"
 
 enum {
@@ -69,14 +69,14 @@ static void end_with_message(struct flight *f, struct metric *outcome, const cha
 }
 
 /* A refusal is the owner's good right; only what is broken is a warning. */
-static void log_end(struct flight *f, const char *event, enum status why)
+static void log_end(struct flight *f, const char *event, enum status why, const char *next)
 {
     bool broken = why == STATUS_UNAVAILABLE || why == STATUS_CORRUPT || why == STATUS_INTERNAL;
 
     log_set_trace(f->v->traceparent);
     log_at(broken ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, __FILE__, __LINE__, event,
-           "guild=%" PRIu64 " interaction=%" PRIu64 " type=%d status=%s", f->head.guild_id,
-           f->head.id, (int)f->head.type, status_name(why));
+           "guild=%" PRIu64 " interaction=%" PRIu64 " type=%d status=%s next=%s", f->head.guild_id,
+           f->head.id, (int)f->head.type, status_name(why), next);
     log_set_trace(NULL);
 }
 
@@ -86,11 +86,11 @@ static void start_store(struct flight *f);
 static void defer_without_stream(struct flight *f)
 {
     if (f->event.subject && lates_add(f->v->edge->lates, &f->event, f->head.id, f->head.guild_id)) {
-        log_end(f, "interaction_deferred_unstored", STATUS_UNAVAILABLE);
+        log_end(f, "interaction_deferred_unstored", STATUS_UNAVAILABLE, "store_when_nats_is_back");
         flight_end(f, &deferred, interaction_deferral(f->head.type));
         return;
     }
-    log_end(f, "interaction_failed", STATUS_UNAVAILABLE);
+    log_end(f, "interaction_failed", STATUS_UNAVAILABLE, "tell_the_user");
     end_with_message(f, &failed,
                      "The bot did not answer in time, so it may or may not have been done. Please "
                      "look, and try again in a minute.");
@@ -112,11 +112,11 @@ static void flight_run(struct flight *f, enum defer_input input)
         flight_end(f, &answered, f->reply);
         return;
     case DEFER_ANSWER_ERROR:
-        log_end(f, "interaction_refused", f->error);
+        log_end(f, "interaction_refused", f->error, "tell_the_user");
         end_with_message(f, &errors, interaction_error_text(f->error));
         return;
     case DEFER_ANSWER_DEFERRAL:
-        log_end(f, "interaction_deferred", STATUS_TIMEOUT);
+        log_end(f, "interaction_deferred", STATUS_TIMEOUT, "complete_from_stream");
         flight_end(f, &deferred, interaction_deferral(f->head.type));
         return;
     case DEFER_ANSWER_FAILED:

@@ -1,5 +1,7 @@
 #include "gateway/answering.h"
 
+#include "base/retry.h"
+
 void answering_init(struct answering *a, bool is_storable, int64_t age_ms, int64_t now_ms)
 {
     *a = (struct answering){ .is_storable = is_storable, .began_ms = now_ms };
@@ -11,15 +13,6 @@ static enum answering_action done(struct answering *a, enum answering_action how
 {
     a->phase = ANSWERING_DONE;
     return how;
-}
-
-static int64_t pause_ms(unsigned refusals)
-{
-    int64_t pause = ANSWERING_FIRST_MS;
-
-    for (unsigned i = 0; i < refusals && pause < ANSWERING_REPEAT_MS; i++)
-        pause *= 4;
-    return pause < ANSWERING_REPEAT_MS ? pause : ANSWERING_REPEAT_MS;
 }
 
 static enum answering_action ask(struct answering *a, int64_t now)
@@ -50,7 +43,7 @@ static enum answering_action step_asking(struct answering *a, enum answering_inp
     if (input == ANSWERING_ON_START || (input == ANSWERING_ON_TIME && now >= a->next_ms))
         return ask(a, now);
     if (input == ANSWERING_ON_REFUSED)
-        a->next_ms = now + pause_ms(a->refusals++);
+        a->next_ms = now + retry_pause_ms(a->refusals++, ANSWERING_REPEAT_MS);
     return ANSWERING_WAIT;
 }
 

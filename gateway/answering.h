@@ -26,9 +26,10 @@ enum {
     ANSWERING_DEFER_MS = 2000, /* Discord waits 3 s; the deferral is a REST call of its own */
     ANSWERING_OLD_MS = 3000,   /* by Discord's clock and ours: nobody waits for it any more */
     ANSWERING_LAST_MS = 2900,  /* no call is begun later */
-    ANSWERING_REPEAT_MS = 400, /* an owner that does not answer is asked again */
-    ANSWERING_FIRST_MS = 5,    /* one that nobody is, after 5, 20, 80 … ms */
-    ANSWERING_POST_MS = 200,   /* a callback that failed is tried again */
+    ANSWERING_REPEAT_MS =
+        400,                 /* an owner that does not answer is asked again; one that nobody is, as
+                                  base/retry.h says */
+    ANSWERING_POST_MS = 200, /* a callback that failed is tried again */
 };
 
 enum answering_phase {
@@ -68,7 +69,7 @@ struct answering {
     bool is_storable; /* false: autocomplete */
     bool has_message; /* the reply has what a message can be made of */
     int64_t began_ms, next_ms;
-    unsigned refusals;
+    int refusals;
 };
 /* age_ms: since it was made. */
 void answering_init(struct answering *a, bool is_storable, int64_t age_ms, int64_t now_ms);

@@ -585,9 +585,8 @@ static void *run(void *arg)
 
 static enum status check_config(const struct discord_rest_config *config, struct err *err)
 {
-    for (const char *c = config->token; *c; c++)
-        if (*c <= ' ' || *c > '~')
-            return err_set(err, STATUS_INVALID, "the bot token has a character that no token has");
+    if (*config->token && !http_takes_token(config->token)) /* without one: no Discord */
+        return err_set(err, STATUS_INVALID, "the bot token has a character that no token has");
     if (strlen(config->api_url) > URL_MAX / 2)
         return err_set(err, STATUS_INVALID, "Discord's API URL is too long");
     return STATUS_OK;

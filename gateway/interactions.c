@@ -11,28 +11,22 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/retry.h"
 #include "base/xmem.h"
 #include "gateway/answering.h"
 #include "messages/codec.h"
+#include "messages/interaction.h"
+#include "messages/snowflake.h"
 #include "messages/subjects.h"
 
 enum {
     FLIGHTS_MAX = 1000,
     TOKEN_SIZE = 512,
     PATH_SIZE = TOKEN_SIZE + 128,
-    COMMAND = 2, /* Discord: interaction types */
-    COMPONENT = 3,
-    AUTOCOMPLETE = 4,
-    MODAL = 5,
     CALLBACK_MESSAGE = 4, /* Discord: callback types that make or change a message */
     CALLBACK_UPDATE = 7,
     ALREADY_ACKNOWLEDGED = 40060,
 };
-#define DISCORD_EPOCH_MS INT64_C(1420070400000)
-static const char no_choices[] = "{\"type\":8,\"data\":{\"choices\":[]}}";
-static const char sorry[] =
-    "{\"type\":4,\"data\":{\"flags\":64,\"content\":\"That did not work. Nothing needs to be "
-    "undone; please try again in a moment.\"}}";
 
 #define OUTCOME(name)                                                                              \
     METRIC_COUNTER_L("guildbus_gateway_interactions_total",                                        \
@@ -47,12 +41,12 @@ static struct metric latency =
 struct flight {
     struct interactions *all;
     uint64_t key, id, guild_id, application_id;
-    int type;
+    enum interaction_type type;
     char token[TOKEN_SIZE];
     struct answering answering;
     struct interaction_place place;
-    bool placed; /* on_end was called */
-    bool failed; /* the owner refused for good */
+    bool placed;         /* on_end was called */
+    enum status refused; /* for good; OK: it was not */
     struct loop_timer *timer;
     int64_t began_us;
     char *callback; /* the owner's; NULL: none yet */
@@ -92,7 +86,8 @@ static void flight_end(struct flight *f, struct metric *outcome)
     metric_observe_us(&latency, clock_now_us() - f->began_us);
     if (outcome == &late || outcome == &deferred)
         log_warn(outcome == &late ? "interaction_late" : "interaction_deferred",
-                 "guild=%" PRIu64 " interaction=%" PRIu64 " type=%d", f->guild_id, f->id, f->type);
+                 "guild=%" PRIu64 " interaction=%" PRIu64 " type=%d", f->guild_id, f->id,
+                 (int)f->type);
     tell_end(f, false);
     flight_free(f);
 }
@@ -101,12 +96,11 @@ static void flight_end(struct flight *f, struct metric *outcome)
 
 static enum answering_input on_error(struct flight *f, const Guildbus__V1__Error *e)
 {
-    if (e->status == STATUS_NOT_OWNER || e->status == STATUS_BUSY ||
-        e->status == STATUS_UNAVAILABLE || e->status == STATUS_TIMEOUT)
+    if (retry_is_worth((enum status)e->status))
         return ANSWERING_ON_REFUSED;
     log_warn("interaction_refused", "guild=%" PRIu64 " interaction=%" PRIu64 " error=%s",
              f->guild_id, f->id, LOG_QUOTE(e->text));
-    f->failed = true;
+    f->refused = e->status == STATUS_OK ? STATUS_INTERNAL : (enum status)e->status;
     return ANSWERING_ON_ERROR;
 }
 
@@ -147,11 +141,11 @@ static void on_reply(void *ctx, uint64_t key, enum status status, const struct b
 
     if (!f || f->answering.phase != ANSWERING_ASKING)
         return; /* another try was faster, or it is deferred and comes again as an event */
-    f->failed = status == STATUS_INVALID; /* over what the bus takes */
+    f->refused = status == STATUS_INVALID ? status : STATUS_OK; /* over what the bus takes */
     if (status == STATUS_OK)
         run(f, read_reply(f, in));
     else
-        run(f, f->failed ? ANSWERING_ON_ERROR : ANSWERING_ON_REFUSED);
+        run(f, f->refused != STATUS_OK ? ANSWERING_ON_ERROR : ANSWERING_ON_REFUSED);
 }
 
 static void ask(struct flight *f)
@@ -214,15 +208,17 @@ static void post(struct flight *f, const char *callback)
 
 static void post_answer(struct flight *f)
 {
-    if (f->callback)
-        post(f, f->callback);
-    else
-        post(f, f->type == AUTOCOMPLETE ? no_choices : sorry);
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+
+    const char *refusal = interaction_message(f->type, interaction_error_text(f->refused), arena);
+
+    must(refusal); /* it is short */
+    post(f, f->callback ? f->callback : refusal);
 }
 
 static void post_deferral(struct flight *f)
 {
-    post(f, f->type == COMPONENT ? "{\"type\":6}" : "{\"type\":5,\"data\":{\"flags\":64}}");
+    post(f, interaction_deferral(f->type));
 }
 
 static void patch(struct flight *f)
@@ -264,7 +260,7 @@ static void run(struct flight *f, enum answering_input input)
         patch(f);
         break;
     case ANSWERING_ANSWERED:
-        flight_end(f, f->failed ? &errors : &answered);
+        flight_end(f, f->refused != STATUS_OK ? &errors : &answered);
         return;
     case ANSWERING_DEFERRED:
         flight_end(f, &deferred);
@@ -322,9 +318,10 @@ static bool read_head(struct flight *f, const struct frame *frame)
 {
     f->id = frame->id;
     f->guild_id = frame->guild_id;
-    f->type = (int)frame_id(frame_member(frame->d, "type"));
+    uint64_t type = frame_id(frame_member(frame->d, "type"));
     f->application_id = frame_id(frame_member(frame->d, "application_id"));
-    return f->id && f->application_id && f->type >= COMMAND && f->type <= MODAL &&
+    f->type = (enum interaction_type)type;
+    return f->id && f->application_id && type >= INTERACTION_COMMAND && type <= INTERACTION_MODAL &&
            frame_text(frame_member(frame->d, "token"), f->token, sizeof(f->token)) && *f->token &&
            !strpbrk(f->token, "/?#% ");
 }
@@ -348,10 +345,11 @@ void interactions_take(struct interactions *all, const struct frame *frame,
     f->began_us = clock_now_us();
     f->timer = loop_timer_new(all->config.loop, on_time, f);
     idmap_put(all->flights, f->key, f);
-    answering_init(&f->answering, f->type != AUTOCOMPLETE,
-                   clock_wall_ms() - (int64_t)(f->id >> 22) - DISCORD_EPOCH_MS, clock_now_ms());
-    f->failed = !encode(f, frame); /* the event that it would become was made of the same bytes */
-    run(f, f->failed ? ANSWERING_ON_ERROR : ANSWERING_ON_START);
+    answering_init(&f->answering, f->type != INTERACTION_AUTOCOMPLETE,
+                   clock_wall_ms() - snowflake_ms(f->id), clock_now_ms());
+    if (!encode(f, frame)) /* the event that it would become was made of the same bytes */
+        f->refused = STATUS_INVALID;
+    run(f, f->refused != STATUS_OK ? ANSWERING_ON_ERROR : ANSWERING_ON_START);
 }
 
 struct forget {

@@ -30,6 +30,7 @@ struct membership {
     struct membership_config config;
     struct loop_timer *timer;
     bool registered, waiting, draining, refused;
+    uint32_t missed; /* heartbeats without an answer, since the last that had one */
     int64_t sent_ms, lease_until_ms, first_refused_ms, drain_deadline_ms;
     int64_t counted_ms;
     uint64_t counted_units;
@@ -192,6 +193,7 @@ static void on_beat_answered(void *ctx, uint64_t tag UNUSED, enum status status,
         status = codec_decode(in->data, in->size, arena, &e, &err);
     if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT_REPLY) {
         metric_add(&beats_missed, 1);
+        m->missed++;
         log_warn("heartbeat_unanswered", "status=%s lease_left_ms=%" PRId64 " next=%s",
                  status_name(status), left_ms,
                  left_ms > 0 ? "keep_serving" : "ask_the_log_before_reads");
@@ -201,6 +203,9 @@ static void on_beat_answered(void *ctx, uint64_t tag UNUSED, enum status status,
     } else if (e->heartbeat_reply->status != STATUS_OK) {
         refuse(m, e->heartbeat_reply->text);
     } else {
+        if (m->missed)
+            log_info("heartbeat_answered_again", "missed=%u", m->missed);
+        m->missed = 0;
         obey(m, e->heartbeat_reply);
     }
     if (!m->waiting)

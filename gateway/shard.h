@@ -65,7 +65,7 @@ struct shard {
     bool beaten, heard;  /* a heartbeat was sent; something came since then */
     bool deaf;           /* the driver does not read now (back-pressure): silence means nothing */
     unsigned tries;      /* connections since one stayed live: back-off */
-    unsigned unresumed;  /* connections of this session since it was live: which URL is next */
+    unsigned unresumed;  /* connections of the session since it was live: which URL is next */
     unsigned unanswered; /* RESUMEs since anything came of one */
     int64_t asked_ms;    /* the first of these was sent */
     unsigned malformed;  /* payloads in a row that were not JSON */

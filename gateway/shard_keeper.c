@@ -146,8 +146,9 @@ static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const st
     if (status == STATUS_OK)
         status = read_stored(k, in, &err);
     if (status != STATUS_OK) {
-        log_warn("shard_record_unavailable", "shard=%u status=%s error=%s", k->config.shard,
-                 status_name(status), LOG_QUOTE(err.text));
+        log_warn("shard_record_unavailable",
+                 "shard=%u status=%s error=%s next=retry retry_in_ms=%d", k->config.shard,
+                 status_name(status), LOG_QUOTE(err.text), RETRY_MS);
         loop_timer_start(k->timer, RETRY_MS);
         return;
     }
@@ -205,8 +206,8 @@ static void on_written(void *ctx, uint64_t tag UNUSED, enum status status, const
     } else if (status == STATUS_CONFLICT) {
         write_refused(k);
     } else {
-        log_warn("shard_record_not_saved", "shard=%u status=%s error=%s", k->config.shard,
-                 status_name(status), LOG_QUOTE(err.text));
+        log_warn("shard_record_not_saved", "shard=%u status=%s error=%s next=retry retry_in_ms=%d",
+                 k->config.shard, status_name(status), LOG_QUOTE(err.text), RETRY_MS);
         k->dirty = true;
         loop_timer_start(k->timer, RETRY_MS);
     }

@@ -33,7 +33,7 @@ struct shard_publisher *shard_publisher_new(const struct shard_publisher_config 
 /* What is not acked is given up; its answers free the memory. */
 void shard_publisher_free(struct shard_publisher *publisher);
 
-/* The dispatches from now on are of this session; session->seq: up to where they are known to be
+/* The dispatches from now on belong to session; session->seq: up to where they are known to be
  * published. */
 void shard_publisher_begin(struct shard_publisher *publisher, const struct shard_session *session);
 /* READY and RESUMED count as published. BUSY: no room (is_full was not minded). */

@@ -70,7 +70,7 @@ manifests() {
     kubectl kustomize deploy/base >/dev/null
 }
 
-discord_units='^(sim/|unit/base/sign$|unit/edge/(interaction|defer|webhook)$|fuzz/(frame|inflate|webhook|signature|rest_headers)$|unit/gateway/(shard|frame|inflate|guild_cut|publish_window|answering|identify|gateway_info|rest_|discord_rest))'
+discord_units='^(sim/|unit/base/sign$|unit/(messages/interaction|edge/(defer|webhook))$|fuzz/(frame|inflate|webhook|signature|rest_headers)$|unit/gateway/(shard|frame|inflate|guild_cut|publish_window|answering|identify|gateway_info|rest_|discord_rest))'
 discord_flows='^flow/(discordjs/|gateway_interactions$|deferral$)'
 
 step "build: dev" deploy/local/build.sh dev

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/config.h"
+#include "base/http_client.h"
 #include "base/json.h"
 #include "base/mailbox.h"
 #include "base/xmem.h"
@@ -186,7 +187,7 @@ enum ctl_exit on_deploy_commands(const struct request *r)
 
     if (config_load(rows, ARRAY_LEN(rows), &settings, stderr) != STATUS_OK)
         return CTL_USAGE;
-    if (!deploy_takes_token(settings.token))
+    if (!http_takes_token(settings.token))
         return complain(CTL_USAGE, "DISCORD_TOKEN: must be printable characters without blanks");
     if (mailbox_new(BOX, &d.box, &err) != STATUS_OK)
         return complain(CTL_FAILED, err.text);

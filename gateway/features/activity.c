@@ -9,6 +9,7 @@
 #include "gateway/features/answer.h"
 #include "gateway/features/handlers.h"
 #include "gateway/features/message_text.h"
+#include "messages/snowflake.h"
 
 enum { MESSAGE_DEFAULT = 0, MESSAGE_REPLY = 19, CHANNEL_CATEGORY = 4 };
 

@@ -76,12 +76,6 @@ const char *unit_iso_time(struct unit *u, int64_t ms)
     return copy ? copy : "";
 }
 
-int64_t snowflake_ms(uint64_t id)
-{
-    /* Discord: ms since the first second of 2015 stand above the lower 22 bits */
-    return (int64_t)(id >> 22) + INT64_C(1420070400000);
-}
-
 void unit_bind_id_or_null(sqlite3_stmt *q, int at, uint64_t id)
 {
     if (id)

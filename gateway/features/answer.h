@@ -42,8 +42,6 @@ enum status act_with(struct unit *u, const struct action *action, json_t **body,
 bool is_success(const struct action_result *result);
 /* ISO 8601, UTC, ms; in the unit's arena, "" when that is full. */
 const char *unit_iso_time(struct unit *u, int64_t ms);
-/* What a snowflake says about when it was made, in ms since 1970. */
-int64_t snowflake_ms(uint64_t id);
 void unit_bind_id_or_null(sqlite3_stmt *q, int at, uint64_t id); /* 0 is NULL */
 
 /* Administrator, Manage Messages, or the moderator role. */

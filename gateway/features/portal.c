@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "gateway/features/handlers.h"
 #include "gateway/features/settings.h"
+#include "messages/snowflake.h"
 
 enum {
     DAY_MS = 86400000,
@@ -118,9 +119,7 @@ static Guildbus__V1__ActivityReply *days_new(struct unit *u, size_t count, int64
 /* Message ids grow with sent_at, so the primary key finds the first day's first message. */
 static uint64_t first_id_of(int64_t day)
 {
-    int64_t ms = day * DAY_MS - INT64_C(1420070400000);
-
-    return ms > 0 ? (uint64_t)ms << 22 : 0;
+    return snowflake_from_ms(day * DAY_MS);
 }
 
 /* In one pass: grouping in SQL sorts the rows first, which takes several times as long, and the

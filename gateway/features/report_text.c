@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "gateway/features/answer.h"
 #include "gateway/features/message_text.h"
+#include "messages/snowflake.h"
 
 enum { PREVIEW_LENGTH = 80, FORWARD = 1, MAX_ATTACHMENTS = 10, MAX_FIELDS = 25, MAX_ANSWERS = 10 };
 

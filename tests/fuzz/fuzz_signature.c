@@ -11,7 +11,7 @@
 #include "base/macros.h"
 #include "base/sign.h"
 #include "base/xmem.h"
-#include "edge/interaction.h"
+#include "messages/interaction.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

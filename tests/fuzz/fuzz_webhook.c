@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/macros.h"
-#include "edge/interaction.h"
+#include "messages/interaction.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,14 +1,14 @@
-#include "edge/retry.h"
+#include "base/retry.h"
 
 enum { FIRST_PAUSE_MS = 5, PAUSE_FACTOR = 4 };
 
-static int64_t pause_ms(const struct retry *r)
+int64_t retry_pause_ms(int refusals, int64_t repeat_ms)
 {
     int64_t pause = FIRST_PAUSE_MS;
 
-    for (int i = 0; i < r->refusals && pause < r->repeat_ms; i++)
+    for (int i = 0; i < refusals && pause < repeat_ms; i++)
         pause *= PAUSE_FACTOR;
-    return pause < r->repeat_ms ? pause : r->repeat_ms;
+    return pause < repeat_ms ? pause : repeat_ms;
 }
 
 struct retry_step retry_step(struct retry *r, enum retry_input input, int64_t now_ms)
@@ -20,7 +20,7 @@ struct retry_step retry_step(struct retry *r, enum retry_input input, int64_t no
         return step;
     }
     if (input == RETRY_REFUSED) {
-        r->next_ms = now_ms + pause_ms(r);
+        r->next_ms = now_ms + retry_pause_ms(r->refusals, r->repeat_ms);
         r->refusals++;
     } else if (input == RETRY_START || (now_ms >= r->next_ms && now_ms < r->repeat_until_ms)) {
         step.send = true;

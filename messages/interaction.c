@@ -1,4 +1,4 @@
-#include "edge/interaction.h"
+#include "messages/interaction.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/macros.h"
-#include "edge/retry.h"
+#include "base/retry.h"
 
 /* Sends at 0, silence: again each repeat_ms; refusals: after 5, 20, 80 … ms. */
 

@@ -1,9 +1,9 @@
-/* interaction.h - Discord's interactions as the edge sees them: what it routes by, and the answers
- * it makes itself (pure).
+/* interaction.h - Discord's interactions as whoever asks the owner sees them (the edge, or the holder of
+ * a shard): what is routed by, and the answers that need no owner (pure).
  *
  * THREAD: any. */
-#ifndef EDGE_INTERACTION_H
-#define EDGE_INTERACTION_H
+#ifndef MESSAGES_INTERACTION_H
+#define MESSAGES_INTERACTION_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,8 +8,8 @@
  * Times are milliseconds of the monotonic clock.
  *
  * THREAD: any. */
-#ifndef EDGE_RETRY_H
-#define EDGE_RETRY_H
+#ifndef BASE_RETRY_H
+#define BASE_RETRY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,6 +30,9 @@ struct retry_step {
 };
 
 struct retry_step retry_step(struct retry *r, enum retry_input input, int64_t now_ms);
+
+/* After so many refusals before this one. */
+int64_t retry_pause_ms(int refusals, int64_t repeat_ms);
 
 /* True for a status that another attempt, or another owner, can turn into an answer. */
 bool retry_is_worth(enum status status);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "edge/interaction.h"
+#include "messages/interaction.h"
 
 static enum status parse(const char *text, struct interaction_head *head)
 {
