@@ -105,6 +105,7 @@ static const struct route {
     { "/drain-pod", false, HTTP_POST, API_DRAIN, parse_body },
     { "/undrain-pod", false, HTTP_POST, API_UNDRAIN, parse_body },
     { "/rebalance", false, HTTP_POST, API_REBALANCE, parse_body },
+    { "/reshard", false, HTTP_POST, API_RESHARD, parse_body },
     { "/unfreeze", false, HTTP_POST, API_UNFREEZE, parse_body },
 };
 
@@ -253,7 +254,7 @@ static void on_request(void *ctx, struct http_exchange *x)
         respond_err(
             x, STATUS_NOT_FOUND,
             "no such path: there are /guild-assignments /pod-health /moves /history /status "
-            "/reassign-guild /drain-pod /undrain-pod /rebalance /unfreeze");
+            "/reassign-guild /drain-pod /undrain-pod /rebalance /reshard /unfreeze");
         return;
     }
     if (!is_method(x, route->method)) {

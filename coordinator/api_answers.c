@@ -110,6 +110,7 @@ static void add_pod(void *ctx, const struct pod_row *row)
     put(o, "standbys", json_integer(0));
     put(o, "drain_wished", json_boolean(row->drain_wished));
     put(o, "shards", json_array());
+    put(o, "next_shards", json_array());
     must(!json_array_append_new(sink->rows, o));
 }
 
@@ -122,7 +123,9 @@ static void add_shard(void *ctx, const struct shard_row *row)
     json_array_foreach(sink->rows, i, pod)
     {
         if (!strcmp(json_str(pod, "pod_id"), row->pod))
-            must(!json_array_append_new(json_object_get(pod, "shards"), json_integer(row->shard)));
+            must(!json_array_append_new(
+                json_object_get(pod, row->is_next ? "next_shards" : "shards"),
+                json_integer(row->shard)));
     }
 }
 
@@ -249,6 +252,14 @@ static void sum_standbys(void *ctx, const char *name UNUSED, uint64_t count)
     *(uint64_t *)ctx += count;
 }
 
+static json_t *json_from_reshard(const struct coordinator *c)
+{
+    char text[128];
+
+    reshards_say(c, text, sizeof(text));
+    return json_from_text(text);
+}
+
 static enum status answer_status(struct coordinator *c, struct api_call *call, struct err *err)
 {
     CLEANUP(json_decref) json_t *root = json_object();
@@ -271,6 +282,7 @@ static enum status answer_status(struct coordinator *c, struct api_call *call, s
     put(root, "moves_done", json_integer((json_int_t)n.moves_done));
     put(root, "moves_failed", json_integer((json_int_t)n.moves_failed));
     put(root, "shard_count", json_integer((json_int_t)shards));
+    put(root, "reshard", c->leads ? json_from_reshard(c) : json_null());
     put(root, "pause_us_p50", json_integer((json_int_t)n.pause_us_p50));
     put(root, "pause_us_max", json_integer((json_int_t)n.pause_us_max));
     api_finish(call, 200, root);
@@ -299,6 +311,7 @@ static enum status answer_call(struct coordinator *c, struct api_call *call, str
     case API_DRAIN:
     case API_UNDRAIN:
     case API_REBALANCE:
+    case API_RESHARD:
         return api_change(c, call, err);
     }
     return err_set(err, STATUS_INTERNAL, "no such call");

@@ -29,6 +29,7 @@ enum api_kind {
     API_DRAIN,
     API_UNDRAIN,
     API_REBALANCE,
+    API_RESHARD,
 };
 enum { API_DEFAULT_LIMIT = 1000, API_MOST_LIMIT = 10000, API_MAX_BODY = 4096 };
 
@@ -39,8 +40,9 @@ struct api_call {
     enum api_kind kind;
     uint64_t id; /* of the path, of the body, after, or before */
     uint64_t guild_id;
-    bool from_start, has_guild, dry_run, force;
+    bool from_start, has_guild, dry_run, force, cancel;
     uint32_t limit; /* rebalance: 0: not said */
+    uint32_t shard_count; /* reshard: 0: as Discord recommends */
     char pod[POD_ID_SIZE];
     /* a change, as it came; malloc'd */
     const char *path;

@@ -89,6 +89,24 @@ static enum status parse_rebalance(const json_t *body, struct api_call *call, st
     return STATUS_OK;
 }
 
+static enum status parse_reshard(const json_t *body, struct api_call *call, struct err *err)
+{
+    const json_t *count = json_object_get(body, "shard_count");
+
+    TRY(parse_flag(body, "dry_run", &call->dry_run, err));
+    TRY(parse_flag(body, "cancel", &call->cancel, err));
+    if (call->cancel && !count && !call->dry_run)
+        return STATUS_OK;
+    if (!call->cancel && !strcmp(json_str(body, "shard_count"), "auto"))
+        return STATUS_OK;
+    if (call->cancel || !json_is_integer(count) || json_integer_value(count) < 1 ||
+        json_integer_value(count) > MOST_SHARDS)
+        return err_set(err, STATUS_INVALID,
+                       "either shard_count, 1 … %d or \"auto\", or \"cancel\":true", MOST_SHARDS);
+    call->shard_count = (uint32_t)json_integer_value(count);
+    return STATUS_OK;
+}
+
 static enum status parse_nothing(const json_t *body UNUSED, struct api_call *call UNUSED,
                                  struct err *err UNUSED)
 {
@@ -107,6 +125,7 @@ static const struct change {
     { "/drain-pod", API_DRAIN, true, parse_pod, "{\"pod_id\":\"…\"}" },
     { "/undrain-pod", API_UNDRAIN, true, parse_pod, "{\"pod_id\":\"…\"}" },
     { "/rebalance", API_REBALANCE, false, parse_rebalance, "{\"dry_run\":true}" },
+    { "/reshard", API_RESHARD, true, parse_reshard, "{\"shard_count\":4,\"dry_run\":true}" },
     { "/unfreeze", API_UNFREEZE, false, parse_nothing, "{}" },
 };
 
@@ -254,6 +273,27 @@ static enum status rebalance(struct coordinator *c, struct api_call *call, struc
     return STATUS_OK;
 }
 
+/* ---- reshard ---- */
+
+static enum status reshard(struct coordinator *c, struct api_call *call, struct err *err)
+{
+    const struct reshard_wish wish = { call->shard_count, call->cancel, call->dry_run };
+    struct err refused = { 0 }, lost = { 0 };
+    struct reshard_case r;
+
+    enum status stored = reshards_wish(c, &wish, &r, &refused, &lost);
+    TRY(settle(c, stored, &lost, &refused, err));
+    CLEANUP(json_decref) json_t *root = json_object();
+    put(root, "dry_run", json_boolean(call->dry_run));
+    put(root, "cancelled", json_boolean(call->cancel));
+    put(root, "from", json_integer(r.current));
+    put(root, "to", json_integer(call->cancel ? r.under_way : r.to));
+    put(root, "sessions_left", json_integer(r.sessions));
+    put(root, "stage", json_string(reshard_stage_text(c->reshard.stage)));
+    api_finish(call, call->dry_run ? 200 : 202, root);
+    return STATUS_OK;
+}
+
 enum status api_change(struct coordinator *c, struct api_call *call, struct err *err)
 {
     if (!c->leads)
@@ -269,6 +309,8 @@ enum status api_change(struct coordinator *c, struct api_call *call, struct err 
         return drain(c, call, err);
     case API_REBALANCE:
         return rebalance(c, call, err);
+    case API_RESHARD:
+        return reshard(c, call, err);
     case API_ASSIGNMENTS:
     case API_ASSIGNMENT:
     case API_PODS:

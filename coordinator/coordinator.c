@@ -299,6 +299,7 @@ static enum status decide(struct coordinator *c, bool whole_turn, struct err *er
     TRY(handoffs_settle(c, err));
     if (!whole_turn)
         return c->move_ended ? handoffs_turn(c, err) : STATUS_OK;
+    TRY(reshards_turn(c, err)); /* before the answers, which tell of it */
     TRY(pods_renew(c, err));
     TRY(pods_expire(c, err));
     TRY(handoffs_turn(c, err));

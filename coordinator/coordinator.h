@@ -19,7 +19,7 @@
 #include "base/status.h"
 
 struct coordinator_config {
-    const char *nats_url, *database_url, *data_dir, *api_bind, *token, *rebalance;
+    const char *nats_url, *database_url, *data_dir, *api_bind, *token, *rebalance, *reshard;
     int64_t api_port, lease_ms, shard_count, max_moves, standbys, events_hours, nats_replicas;
     int64_t rebalance_ms, rebalance_percent, rebalance_cooldown_ms, rebalance_mixed_ms;
     int64_t history_days, identify_reserve_percent;

@@ -25,7 +25,10 @@ static const struct config_row rows[] = {
     { "LEASE_MS", CONFIG_INT, ROW(lease_ms), .fallback = "4000", .min = 500, .max = 600000,
       .help = "how long a pod may answer reads after its last heartbeat" },
     { "SHARD_COUNT", CONFIG_INT, ROW(shard_count), .fallback = "0", .min = 0, .max = 65536,
-      .help = "Discord shards; 0: what Discord recommends to the first pod" },
+      .help = "Discord shards; 0: what Discord recommends" },
+    { "GUILDBUS_RESHARD", CONFIG_STRING, ROW(reshard), .fallback = "auto", .one_of = "auto|off",
+      .help = "auto: when SHARD_COUNT was changed, or Discord recommends clearly more, the bot "
+              "goes over to that many shards by itself" },
     { "IDENTIFY_RESERVE_PERCENT", CONFIG_INT, ROW(identify_reserve_percent), .fallback = "10",
       .min = 0, .max = 100,
       .help = "part of Discord's daily session starts that no pod gets; 0: all may be used" },

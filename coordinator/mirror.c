@@ -46,6 +46,8 @@ void mirror_free(struct mirror *m)
         free(m->pods[i]);
     free(m->pods);
     free(m->shards);
+    free(m->retired);
+    free(m->next);
     free(m);
 }
 
@@ -366,12 +368,37 @@ void mirror_close_move(struct mirror *m, struct mirror_move *move)
 void mirror_count_shards(struct mirror *m)
 {
     for (size_t i = 0; i < m->pod_count; i++)
-        m->pods[i]->shards = 0;
+        m->pods[i]->shards = m->pods[i]->next_shards = 0;
     for (uint32_t i = 0; i < m->shard_count; i++) {
         struct mirror_pod *pod = mirror_pod(m, m->shards[i]);
         if (pod)
             pod->shards++;
     }
+    for (uint32_t i = 0; i < m->next_count; i++) {
+        struct mirror_pod *pod = mirror_pod(m, m->next[i].pod);
+        if (pod)
+            pod->next_shards++;
+    }
+}
+
+void mirror_set_next_count(struct mirror *m, uint32_t count)
+{
+    free(TAKE(m->next));
+    free(TAKE(m->retired));
+    m->next_count = count;
+    if (count) {
+        m->next = xcalloc(count, sizeof(m->next[0]));
+        m->retired = xcalloc(m->shard_count + 1, sizeof(m->retired[0]));
+    }
+    mirror_count_shards(m);
+}
+
+void mirror_take_next(struct mirror *m)
+{
+    mirror_set_shard_count(m, m->next_count);
+    for (uint32_t i = 0; i < m->next_count; i++)
+        text_copy(m->shards[i], POD_ID_SIZE, m->next[i].pod);
+    mirror_set_next_count(m, 0);
 }
 
 void mirror_set_shard_count(struct mirror *m, uint32_t count)
@@ -387,7 +414,11 @@ void mirror_set_shard_count(struct mirror *m, uint32_t count)
 
 void mirror_put_shard(struct mirror *m, const struct shard_row *row)
 {
-    if (row->shard >= m->shard_count)
+    if (row->is_next && row->shard < m->next_count) {
+        m->next[row->shard] = (struct mirror_next){ .ready = false };
+        text_copy(m->next[row->shard].pod, POD_ID_SIZE, row->pod);
+    }
+    if (row->is_next || row->shard >= m->shard_count)
         return;
     text_copy(m->shards[row->shard], POD_ID_SIZE, row->pod);
 }

@@ -19,7 +19,7 @@ struct mirror_pod {
     struct pod_row row;
     struct link guilds; /* those assigned to it */
     size_t index;       /* among mirror.pods, when it was last counted */
-    uint32_t assigned, shards;
+    uint32_t assigned, shards, next_shards;
     int64_t gone_ms;     /* monotonic: when its lease was found to have ended; 0: it did not */
     bool may_hold_stale; /* some guild may name another incarnation than the pod's */
     bool says_draining;  /* the process itself, by its last heartbeat */
@@ -37,6 +37,10 @@ struct mirror_pod {
     int64_t registered_ms; /* monotonic; 0: before this process led */
     struct ewma load;      /* units a second, thousandths; goes with its guilds */
     struct rest_account rest;
+    /* for resharding, as its last heartbeat says */
+    bool can_reshard;
+    uint32_t shards_unsettled, recommended_shards;
+    int64_t recommended_ms; /* monotonic: when Discord said so */
 };
 
 /* A pod that follows a guild's log, or should be told to stop. */
@@ -78,6 +82,12 @@ struct mirror_guild {
     bool own_in_flight, publish_in_flight;
 };
 
+/* A shard of the next count, and what its pod said of it last. */
+struct mirror_next {
+    char pod[POD_ID_SIZE];
+    bool ready, keeping;
+};
+
 struct mirror {
     struct mirror_pod **pods; /* by id */
     size_t pod_count, pod_room;
@@ -94,6 +104,9 @@ struct mirror {
     int64_t now_ms;   /* monotonic, when it was changed last; 0: it is being loaded */
     char (*shards)[POD_ID_SIZE];
     uint32_t shard_count;
+    bool *retired; /* of each shard, while a reshard is under way; NULL: none is */
+    struct mirror_next *next; /* the shards of the next count */
+    uint32_t next_count;      /* 0: no reshard is under way */
 };
 
 struct mirror *mirror_new(void) MUST_CHECK;
@@ -129,6 +142,10 @@ void mirror_apply(struct mirror *m, const struct plan *plan, struct moment at);
 void mirror_close_move(struct mirror *m, struct mirror_move *move);
 void mirror_forget_pod(struct mirror *m, const char *name);
 void mirror_set_shard_count(struct mirror *m, uint32_t count);
+/* A reshard to so many begins, 0: ends without an effect. */
+void mirror_set_next_count(struct mirror *m, uint32_t count);
+/* The next shards are the current ones. */
+void mirror_take_next(struct mirror *m);
 /* Its guilds name a process that is gone. */
 void mirror_mark_stale(struct mirror_pod *pod);
 

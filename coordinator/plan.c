@@ -57,7 +57,7 @@ void plan_move(struct plan *plan, const struct move_row *row)
 void plan_shard(struct plan *plan, const struct shard_row *row)
 {
     for (size_t i = 0; i < plan->shard_count; i++) {
-        if (plan->shards[i].shard == row->shard) {
+        if (plan->shards[i].shard == row->shard && plan->shards[i].is_next == row->is_next) {
             plan->shards[i] = *row;
             return;
         }

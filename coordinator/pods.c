@@ -126,7 +126,7 @@ static void registered(struct coordinator *c, const struct pod_row *row)
     if (!is_again) {
         pod->load = (struct ewma){ 0 };
         pod->rest = (struct rest_account){ 0 };
-        pod->says_draining = false;
+        pod->says_draining = pod->can_reshard = false;
     }
     standbys_forgotten(c, pod);
     c->db_ahead_ms = row->heard_ms - clock_now_ms();
@@ -277,6 +277,7 @@ static void note_load(struct coordinator *c, const Guildbus__V1__Heartbeat *h)
                      now_ms);
     }
     standbys_heard(c, pod, h->standby_count);
+    reshards_heard(c, pod, h);
     rest_account_hear(&pod->rest, h->rest_in_force, h->rest_wanted, h->rest_invalid, now_ms);
 }
 
@@ -370,19 +371,36 @@ static void put_rest_share(struct coordinator *c, struct rest_account *const *ac
     reply->rest_invalid_elsewhere = given.invalid_elsewhere;
 }
 
+/* The arrays have room for as many as the pod has. */
+static void put_shards(const struct coordinator *c, const struct mirror_pod *pod,
+                       Guildbus__V1__HeartbeatReply *reply)
+{
+    const struct mirror *m = c->mirror;
+
+    for (uint32_t i = 0; i < m->shard_count && reply->n_shards < pod->shards; i++) {
+        if (!strcmp(m->shards[i], pod->row.pod))
+            reply->shards[reply->n_shards++] = i;
+    }
+    for (uint32_t i = 0; i < m->next_count && reply->n_next_shards < pod->next_shards; i++) {
+        if (!strcmp(m->next[i].pod, pod->row.pod))
+            reply->next_shards[reply->n_next_shards++] = i;
+    }
+    reply->next_shard_count = m->next_count;
+    reply->reshard_stage = (Guildbus__V1__ReshardStage)c->reshard.stage;
+}
+
 static void answer_renewed(struct coordinator *c, struct rest_account *const *accounts,
                            struct beat *b)
 {
     struct mirror_pod *pod = mirror_pod(c->mirror, b->row.pod);
     Guildbus__V1__HeartbeatReply reply;
-    CLEANUP(xfree) uint32_t *shards = xcalloc(pod->shards, sizeof(*shards));
+    CLEANUP(xfree) uint32_t *shards = xcalloc(pod->shards + 1, sizeof(*shards));
+    CLEANUP(xfree) uint32_t *next = xcalloc(pod->next_shards + 1, sizeof(*next));
 
     guildbus__v1__heartbeat_reply__init(&reply);
-    for (uint32_t i = 0; i < c->mirror->shard_count && reply.n_shards < pod->shards; i++) {
-        if (!strcmp(c->mirror->shards[i], pod->row.pod))
-            shards[reply.n_shards++] = i;
-    }
     reply.shards = shards;
+    reply.next_shards = next;
+    put_shards(c, pod, &reply);
     reply.lease_ms = (uint32_t)c->config->lease_ms;
     reply.shard_count = c->mirror->shard_count;
     reply.may_leave = may_leave(c, pod);

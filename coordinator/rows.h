@@ -109,6 +109,7 @@ struct history_row {
 struct shard_row {
     uint32_t shard;
     char pod[POD_ID_SIZE]; /* "": nobody holds it */
+    bool is_next;          /* of the count that a reshard leads to */
 };
 
 /* Copies, cut to size. */

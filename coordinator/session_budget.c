@@ -16,7 +16,7 @@ void session_budget_hear(struct session_budget *b, const struct session_facts *f
 
     if (facts->total <= 0)
         return;
-    bool is_new_day = b->total && now_ms >= b->reset_ms && said_ms >= b->reset_ms;
+    bool is_new_day = b->total && b->reset_ms && now_ms >= b->reset_ms && said_ms >= b->reset_ms;
     if (!b->total || is_new_day || counts_all || facts->remaining < b->left)
         b->left = facts->remaining;
     b->total = facts->total;
@@ -39,6 +39,13 @@ int64_t session_budget_wait(const struct session_budget *b, int64_t reserve_perc
                    "%" PRId64 " min",
                    b->total, b->left, reserve, (wait_ms + MINUTE_MS - 1) / MINUTE_MS);
     return wait_ms;
+}
+
+int64_t session_budget_spare(const struct session_budget *b, int64_t reserve_percent)
+{
+    int64_t spare = b->left - b->total * reserve_percent / 100;
+
+    return spare > 0 ? spare : 0;
 }
 
 void session_budget_spend(struct session_budget *b, int64_t now_ms)

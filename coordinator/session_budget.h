@@ -27,6 +27,8 @@ void session_budget_hear(struct session_budget *budget, const struct session_fac
 /* 0: there is one for it; else how long to wait, and *why says so. */
 int64_t session_budget_wait(const struct session_budget *budget, int64_t reserve_percent,
                             int64_t now_ms, char *why, size_t why_size);
+/* How many may be started now, without the reserve; total 0: nobody knows. */
+int64_t session_budget_spare(const struct session_budget *budget, int64_t reserve_percent);
 void session_budget_spend(struct session_budget *budget, int64_t now_ms);
 
 #endif

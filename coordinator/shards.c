@@ -35,6 +35,16 @@ static void on_shard(void *ctx, const struct shard_row *row)
     mirror_put_shard(c->mirror, row);
 }
 
+/* Else another count is a reshard: their sessions may have events to come. */
+static bool has_holders(const struct mirror *m)
+{
+    for (uint32_t i = 0; i < m->shard_count; i++) {
+        if (*m->shards[i])
+            return true;
+    }
+    return m->next_count > 0;
+}
+
 enum status shards_load(struct coordinator *c, struct err *err)
 {
     uint64_t stored = 0;
@@ -42,10 +52,12 @@ enum status shards_load(struct coordinator *c, struct err *err)
     TRY(store_meta(c->store, "shard_count", &stored, err));
     if (stored && stored <= MOST_SHARDS)
         mirror_set_shard_count(c->mirror, (uint32_t)stored);
+    TRY(reshards_load(c, err));
     TRY(store_shards(c->store, on_shard, c, err));
     mirror_count_shards(c->mirror);
     c->shards_changed = true;
-    if (c->config->shard_count && (uint64_t)c->config->shard_count != stored)
+    bool differs = c->config->shard_count && (uint64_t)c->config->shard_count != stored;
+    if (differs && !has_holders(c->mirror))
         TRY(set_count(c, (uint32_t)c->config->shard_count, "SHARD_COUNT", err));
     return STATUS_OK;
 }
@@ -71,31 +83,41 @@ static bool wants_holder(const struct coordinator *c, const char *holder, const 
     return false;
 }
 
-static enum status place_all(struct coordinator *c, struct place *place, struct err *err)
+static enum status place_all(struct coordinator *c, struct place *place, bool next, bool *all,
+                             struct err *err)
 {
-    bool all = true;
+    const struct mirror *m = c->mirror;
 
-    for (uint32_t i = 0; i < c->mirror->shard_count; i++) {
-        const char *holder = c->mirror->shards[i];
-        struct shard_row row = { .shard = i };
+    for (uint32_t i = 0; i < (next ? m->next_count : m->shard_count); i++) {
+        const char *holder = next ? m->next[i].pod : m->shards[i];
+        struct shard_row row = { .shard = i, .is_next = next };
         if (!wants_holder(c, holder, place))
             continue;
         const struct place_pod *pod = place_shard(place, NULL);
         if (pod)
             text_copy(row.pod, sizeof(row.pod), pod->id);
         else
-            all = false;
+            *all = false;
         if (!strcmp(row.pod, holder))
             continue;
-        log_info("shard_assigned", "shard=%u from=%s to=%s", i, *holder ? holder : "-",
+        log_info("shard_assigned", "shard=%u of=%u from=%s to=%s", i,
+                 next ? m->next_count : m->shard_count, *holder ? holder : "-",
                  *row.pod ? row.pod : "-");
         plan_shard(&c->plan, &row);
         if (c->plan.shard_count == PLAN_GUILDS)
             TRY(commit(c, err));
     }
-    TRY(commit(c, err));
-    c->shards_changed = !all;
-    return STATUS_OK;
+    return commit(c, err);
+}
+
+/* Spread by themselves, over pods that can hold two sets. */
+static void count_next_only(struct place *place)
+{
+    for (size_t i = 0; i < place->count; i++) {
+        const struct mirror_pod *pod = place->pods[i].user;
+        place->pods[i].shards = pod->next_shards;
+        place->pods[i].takes &= pod->can_reshard;
+    }
 }
 
 enum status shards_place(struct coordinator *c, struct err *err)
@@ -103,8 +125,13 @@ enum status shards_place(struct coordinator *c, struct err *err)
     if (!c->shards_changed || !c->mirror->shard_count)
         return STATUS_OK;
     CLEANUP(place_release) struct place place = place_of(c);
+    bool all = true;
 
-    return place_all(c, &place, err);
+    TRY(place_all(c, &place, false, &all, err));
+    count_next_only(&place);
+    TRY(place_all(c, &place, true, &all, err));
+    c->shards_changed = !all;
+    return STATUS_OK;
 }
 
 /* ---- IDENTIFY ---- */
@@ -128,12 +155,25 @@ static void answer_identify(struct coordinator *c, struct caller *caller, int64_
 }
 
 /* The shard is another living pod's. */
-static bool is_held_elsewhere(const struct coordinator *c, uint32_t shard, const char *pod)
+static bool is_held_elsewhere(const struct coordinator *c, const Guildbus__V1__IdentifyRequest *r)
 {
-    if (shard >= c->mirror->shard_count)
+    const struct mirror *m = c->mirror;
+    bool is_next = m->next_count && r->shard_count == m->next_count;
+    const char *pod = r->pod;
+
+    if (r->shard >= (is_next ? m->next_count : m->shard_count))
         return false;
-    const char *holder = c->mirror->shards[shard];
+    const char *holder = is_next ? m->next[r->shard].pod : m->shards[r->shard];
     return *holder && strcmp(holder, pod) != 0 && pod_is_alive(c, mirror_pod(c->mirror, holder));
+}
+
+/* A pod that has not heard yet that a reshard was done or given up. */
+static bool is_of_no_set(const struct coordinator *c, const Guildbus__V1__IdentifyRequest *r)
+{
+    const struct mirror *m = c->mirror;
+
+    return r->shard_count && m->shard_count && r->shard_count != m->shard_count &&
+           r->shard_count != m->next_count;
 }
 
 /* 0: today's budget has one more. */
@@ -169,7 +209,11 @@ enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyR
         answer_err(c, caller, &refused);
         return STATUS_OK;
     }
-    if (is_held_elsewhere(c, r->shard, r->pod)) {
+    if (is_of_no_set(c, r)) {
+        answer_identify(c, caller, WAIT_FOR_HOLDER_MS, "there are not so many shards any more");
+        return STATUS_OK;
+    }
+    if (is_held_elsewhere(c, r)) {
         answer_identify(c, caller, WAIT_FOR_HOLDER_MS, "the shard is assigned to another pod");
         return STATUS_OK;
     }
@@ -179,8 +223,8 @@ enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyR
         return STATUS_OK;
     }
     TRY(store_identify(c->store, r->shard % concurrency, IDENTIFY_MS, &wait_ms, err));
-    log_info("identify", "pod=%s shard=%u bucket=%u wait_ms=%" PRId64, r->pod, r->shard,
-             r->shard % concurrency, wait_ms);
+    log_info("identify", "pod=%s shard=%u of=%u bucket=%u wait_ms=%" PRId64, r->pod, r->shard,
+             r->shard_count, r->shard % concurrency, wait_ms);
     if (!wait_ms)
         session_budget_spend(&c->sessions, clock_now_ms());
     answer_identify(c, caller, wait_ms, wait_ms ? "its bucket was used less than 5 s ago" : "");

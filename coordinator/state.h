@@ -9,6 +9,7 @@
  *   rebalance.c    when guilds move to even out the load; which ones is in balance.c
  *   orders.c       what is sent until it took effect
  *   shards.c       shards and IDENTIFY grants; the day's budget is in session_budget.c
+ *   reshards.c     from one count of shards to another; its steps are in reshard.c
  *   commands.c     Discord's application commands, by deploy.c
  *   api*.c         HTTP, also what another replica was asked
  *
@@ -28,6 +29,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/mirror.h"
 #include "coordinator/move.h"
+#include "coordinator/reshard.h"
 #include "coordinator/session_budget.h"
 #include "coordinator/store.h"
 #include "messages/guildbus.pb-c.h"
@@ -107,6 +109,9 @@ struct coordinator {
     size_t in_flight;
     struct session_budget sessions;
     int64_t next_reserve_warning_ms;
+    struct reshard reshard;
+    uint32_t reshard_decided; /* what Discord recommended when one began last */
+    int64_t next_reshard_ms, next_reshard_warning_ms;
 };
 
 /* ---- coordinator.c ---- */
@@ -238,5 +243,23 @@ enum status shards_recommended(struct coordinator *c, uint32_t count, struct err
 enum status shards_place(struct coordinator *c, struct err *err) MUST_CHECK;
 enum status shards_identify(struct coordinator *c, const Guildbus__V1__IdentifyRequest *r,
                             struct caller *caller, struct err *err) MUST_CHECK;
+
+/* ---- reshards.c ---- */
+
+/* After the shard count, before the shards. */
+enum status reshards_load(struct coordinator *c, struct err *err) MUST_CHECK;
+enum status reshards_turn(struct coordinator *c, struct err *err) MUST_CHECK;
+void reshards_heard(struct coordinator *c, struct mirror_pod *pod,
+                    const Guildbus__V1__Heartbeat *h);
+struct reshard_wish {
+    uint32_t to; /* 0: what Discord recommends */
+    bool cancel, dry_run;
+};
+/* An operator's. What speaks against it is said in refused, and nothing was stored. */
+enum status reshards_wish(struct coordinator *c, const struct reshard_wish *wish,
+                          struct reshard_case *ret_case, struct err *refused,
+                          struct err *err) MUST_CHECK;
+/* "": none is under way. */
+void reshards_say(const struct coordinator *c, char *text, size_t size);
 
 #endif

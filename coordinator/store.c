@@ -218,7 +218,8 @@ static enum status commit_in(struct store *store, const struct plan *plan, struc
     }
     if (plan->shard_count) {
         CLEANUP(json_decref) json_t *rows = text_of_shards(plan->shards, plan->shard_count);
-        TRY(put_rows(store, SQL_SHARDS_PUT, rows, plan->shard_count, err));
+        TRY(put_rows(store, SQL_SHARDS_PUT, rows, 0, err));
+        TRY(put_rows(store, SQL_NEXT_SHARDS_PUT, rows, 0, err));
     }
     if (plan->standby_count) {
         CLEANUP(json_decref) json_t *rows = text_of_standbys(plan->standbys, plan->standby_count);
@@ -408,13 +409,59 @@ enum status store_leave(struct store *store, const char *pod, uint64_t incarnati
                          : err_set(err, STATUS_NOT_FOUND, "no such pod and incarnation");
 }
 
-enum status store_set_meta(struct store *store, const char *key, uint64_t value, struct err *err)
+static enum status put_meta(struct store *store, const char *key, uint64_t value, struct err *err)
 {
     struct sql_args args = { 0 };
 
     sql_args_text(&args, key);
     sql_args_int(&args, (int64_t)value);
-    return run_fenced(store, &(struct sql_run){ .id = SQL_META_PUT, .args = &args }, err);
+    return run(store, &(struct sql_run){ .id = SQL_META_PUT, .args = &args }, err);
+}
+
+enum status store_set_meta(struct store *store, const char *key, uint64_t value, struct err *err)
+{
+    TRY(begin_fenced(store, err));
+    return end(store, put_meta(store, key, value, err), err);
+}
+
+static enum status reshard_in(struct store *store, const struct reshard_row *row, struct err *err)
+{
+    struct sql_args note = { 0 };
+
+    TRY(put_meta(store, "reshard_count", row->to, err));
+    TRY(put_meta(store, "reshard_stage", row->stage, err));
+    if (!row->to)
+        TRY(run_plain(store, SQL_NEXT_SHARDS_CUT, err));
+    if (!row->what)
+        return STATUS_OK;
+    sql_args_text(&note, row->what);
+    sql_args_text(&note, row->why);
+    return run(store, &(struct sql_run){ .id = SQL_HISTORY_NOTE, .args = &note }, err);
+}
+
+enum status store_reshard(struct store *store, const struct reshard_row *row, struct err *err)
+{
+    TRY(begin_fenced(store, err));
+    return end(store, reshard_in(store, row, err), err);
+}
+
+static enum status replace_shards(struct store *store, uint32_t count,
+                                  const struct reshard_row *row, struct err *err)
+{
+    struct sql_args all = { 0 };
+
+    sql_args_int(&all, 0);
+    TRY(run(store, &(struct sql_run){ .id = SQL_SHARDS_CUT, .args = &all }, err));
+    TRY(run_plain(store, SQL_SHARDS_REPLACE, err));
+    TRY(put_meta(store, "shard_count", count, err));
+    return reshard_in(store, row, err);
+}
+
+enum status store_reshard_commit(struct store *store, uint32_t count,
+                                 const struct reshard_row *row, struct err *err)
+{
+    TRY(begin_fenced(store, err));
+    return end(store, replace_shards(store, count, row, err), err);
 }
 
 enum status store_cut_shards(struct store *store, uint32_t count, struct err *err)

@@ -81,6 +81,7 @@ enum status store_move(struct store *store, uint64_t id, struct move_row *ret_ro
 enum status store_move_of_epoch(struct store *store, uint64_t guild_id, uint64_t epoch,
                                 const char *pod, struct move_row *ret_row, struct err *err)
     MUST_CHECK;
+/* Of the current count, then of the next one. */
 enum status store_shards(struct store *store, store_on_shard on_shard, void *ctx, struct err *err)
     MUST_CHECK;
 struct standby_query {
@@ -188,6 +189,17 @@ enum status store_set_meta(struct store *store, const char *key, uint64_t value,
     MUST_CHECK;
 /* Drops the shards from count on. */
 enum status store_cut_shards(struct store *store, uint32_t count, struct err *err) MUST_CHECK;
+/* Where a reshard stands. to 0: none is under way, and the next shards are forgotten. what, why: for
+ * the history; what NULL: not worth a line. */
+struct reshard_row {
+    uint32_t to, stage;
+    const char *what, *why;
+};
+enum status store_reshard(struct store *store, const struct reshard_row *row, struct err *err)
+    MUST_CHECK;
+/* The next shards are the current ones from now on; row: none is under way. */
+enum status store_reshard_commit(struct store *store, uint32_t count,
+                                 const struct reshard_row *row, struct err *err) MUST_CHECK;
 /* One grant per bucket and interval. *ret_wait_ms 0: granted now. */
 enum status store_identify(struct store *store, uint32_t bucket, int64_t interval_ms,
                            int64_t *ret_wait_ms, struct err *err) MUST_CHECK;

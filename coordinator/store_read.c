@@ -291,7 +291,7 @@ struct shard_reader {
 static void on_shard_row(void *ctx, const struct sql_row *row)
 {
     const struct shard_reader *reader = ctx;
-    struct shard_row s = { .shard = (uint32_t)sql_int(row, 0) };
+    struct shard_row s = { .shard = (uint32_t)sql_int(row, 0), .is_next = sql_int(row, 2) };
 
     text_copy(s.pod, sizeof(s.pod), sql_text(row, 1));
     reader->on_shard(reader->ctx, &s);

@@ -48,8 +48,8 @@ json_t *text_of_shards(const struct shard_row *rows, size_t count)
     json_t *list = json_array();
 
     for (size_t i = 0; i < count; i++)
-        append(list, json_pack("{sI so}", "h", (json_int_t)rows[i].shard, "p",
-                               text_or_null(rows[i].pod)));
+        append(list, json_pack("{sI so si}", "h", (json_int_t)rows[i].shard, "p",
+                               text_or_null(rows[i].pod), "x", (int)rows[i].is_next));
     return list;
 }
 

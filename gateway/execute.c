@@ -19,6 +19,7 @@
 enum {
     UNITS_PER_COMMIT = 512,            /* bounds how long the first unit of a group waits */
     ANSWERED_KEPT_MS = 15 * 60 * 1000, /* an interaction's token lives as long */
+    REACTIONS_KEPT_MS = 60 * 60 * 1000, /* far longer than two sessions overlap */
     RECORD_BYTES =
         768 * 1024, /* NATS takes 1 MB; the rest is for headers and what one batch already has */
     RESULT_ARENA = 8 * 1024 * 1024,
@@ -112,17 +113,28 @@ static enum status keep_answer(struct unit *u, const char *request_id, const voi
     return unit_run(u, q, err);
 }
 
-void guild_prune_answered(struct guild *g)
+static enum status forget_older(struct unit *u, sqlite3_stmt *q, int64_t kept_ms, struct err *err)
+{
+    unit_bind_id(q, 1, u->guild_id);
+    unit_bind_int(q, 2, u->now_ms - kept_ms);
+    return unit_run(u, q, err);
+}
+
+void guild_prune(struct guild *g)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
     struct unit u = begin(g, arena);
     struct batch *b;
     struct err err = { 0 };
-    sqlite3_stmt *q = unit_sql(&u, "DELETE FROM answered WHERE guild_id=?1 AND at_ms<?2");
+    sqlite3_stmt *answered = unit_sql(&u, "DELETE FROM answered WHERE guild_id=?1 AND at_ms<?2");
+    sqlite3_stmt *seen = unit_sql(
+        &u, "DELETE FROM reactions_seen WHERE (guild_id, message_id, user_id, emoji) IN"
+            " (SELECT guild_id, message_id, user_id, emoji FROM reactions_seen"
+            " WHERE guild_id=?1 AND at_ms<?2 LIMIT 5000)"); /* a record takes no more */
 
-    unit_bind_id(q, 1, g->id);
-    unit_bind_int(q, 2, u.now_ms - ANSWERED_KEPT_MS);
-    if (unit_run(&u, q, &err) != STATUS_OK || !store_unit_rows(g->owner->store)->size) {
+    if (forget_older(&u, answered, ANSWERED_KEPT_MS, &err) != STATUS_OK ||
+        forget_older(&u, seen, REACTIONS_KEPT_MS, &err) != STATUS_OK ||
+        !store_unit_rows(g->owner->store)->size) {
         store_unit_undo(g->owner->store);
         return;
     }

@@ -344,7 +344,7 @@ void guild_run_event(struct guild *g, const Guildbus__V1__Event *event, uint64_t
 void guild_run_request(struct guild *g, const struct request *r, const Guildbus__V1__Envelope *e,
                        struct arena *arena);
 void guild_run_result(struct guild *g, int64_t action_id, int code, const char *body, size_t size);
-void guild_prune_answered(struct guild *g);
+void guild_prune(struct guild *g);
 /* Events between these moments are lost: noted in the guild's rows. */
 void guild_run_gap(struct guild *g, int64_t from_ms, int64_t to_ms);
 

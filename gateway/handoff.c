@@ -623,7 +623,7 @@ static void sweep(struct guild *g, int64_t now_ms)
     if (g->sweep_at_ms && g->state == GUILD_WARM)
         guild_look_for_more(g);
     if (g->sweep_at_ms && g->state == GUILD_SERVING) {
-        guild_prune_answered(g);
+        guild_prune(g);
         guild_catch_up(g); /* the very last event of a guild may have been lost on the way: nothing
                               follows that shows it */
         guild_look_for_gap(g);

@@ -29,7 +29,7 @@ struct identify_gate {
 /* Cancelled while a request is under way, it lives until the answer. */
 struct identify_wish {
     struct identify_gate *gate;
-    uint32_t shard;
+    uint32_t shard, count;
     void (*on_granted)(void *ctx);
     void *ctx;
     struct loop_timer *timer;
@@ -142,6 +142,7 @@ static void ask_coordinator(struct identify_wish *w)
     (void)snprintf(pod, sizeof(pod), "%s", w->gate->config.pod);
     request.pod = pod;
     request.shard = w->shard;
+    request.shard_count = w->count;
     put_facts(&request, w->gate->config.info);
     envelope.body_case = GUILDBUS__V1__ENVELOPE__BODY_IDENTIFY;
     envelope.identify = &request;
@@ -210,13 +211,14 @@ static void try_now(void *ctx)
         grant(w);
 }
 
-struct identify_wish *identify_ask(struct identify_gate *gate, uint32_t shard,
+struct identify_wish *identify_ask(struct identify_gate *gate, uint32_t shard, uint32_t count,
                                    void (*on_granted)(void *ctx), void *ctx)
 {
     struct identify_wish *w = xcalloc(1, sizeof(*w));
 
     *w = (struct identify_wish){
-        .gate = gate, .shard = shard, .on_granted = on_granted, .ctx = ctx, .retry_ms = RETRY_MS
+        .gate = gate, .shard = shard, .count = count, .on_granted = on_granted, .ctx = ctx,
+        .retry_ms = RETRY_MS
     };
     w->timer = loop_timer_new(gate->config.loop, try_now, w);
     loop_timer_start(w->timer, 0);

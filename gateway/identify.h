@@ -28,7 +28,7 @@ void identify_gate_free(struct identify_gate *gate);
 
 struct identify_wish;
 /* on_granted is called once, never from within this call. */
-struct identify_wish *identify_ask(struct identify_gate *gate, uint32_t shard,
+struct identify_wish *identify_ask(struct identify_gate *gate, uint32_t shard, uint32_t count,
                                    void (*on_granted)(void *ctx), void *ctx) MUST_CHECK;
 /* Clears *slot; no on_granted comes any more. Also after on_granted. */
 void identify_cancel(struct identify_wish **slot);

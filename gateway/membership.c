@@ -14,6 +14,7 @@
 
 enum {
     BEAT_MS = 1000,
+    BUSY_BEAT_MS = 200, /* while next shards keep events that wait for what others report */
     BEAT_TIMEOUT_MS = 1500,
     REGISTER_AGAIN_MS = 500,
     REFUSALS_BEFORE_END_MS = 8000, /* a predecessor that was killed keeps its lease 4 s; who is
@@ -29,8 +30,9 @@ static struct metric lease_left =
 struct membership {
     struct membership_config config;
     struct loop_timer *timer;
-    bool registered, waiting, draining, refused;
+    bool registered, waiting, draining, refused, is_busy;
     uint32_t missed; /* heartbeats without an answer, since the last that had one */
+    uint32_t next_count;
     int64_t sent_ms, lease_until_ms, first_refused_ms, drain_deadline_ms;
     int64_t counted_ms;
     uint64_t counted_units;
@@ -162,6 +164,31 @@ static void send_leave(struct membership *m)
     send(m, subject.text, &e, on_left);
 }
 
+static enum shards_stage stage_of(Guildbus__V1__ReshardStage stage)
+{
+    return stage == GUILDBUS__V1__RESHARD_STAGE__RESHARD_OPENING    ? SHARDS_OPENING
+           : stage == GUILDBUS__V1__RESHARD_STAGE__RESHARD_KEEPING  ? SHARDS_KEEPING
+           : stage == GUILDBUS__V1__RESHARD_STAGE__RESHARD_RETIRING ? SHARDS_RETIRING
+                                                                    : SHARDS_NONE;
+}
+
+static void want_shards(struct membership *m, const Guildbus__V1__HeartbeatReply *r)
+{
+    const struct shards_wish wish = { .count = r->shard_count,
+                                      .ids = r->shards,
+                                      .id_count = r->n_shards,
+                                      .next_count = r->next_shard_count,
+                                      .next_ids = r->next_shards,
+                                      .next_id_count = r->n_next_shards,
+                                      .stage = stage_of(r->reshard_stage) };
+
+    if (r->n_shards > MAX_SHARDS || r->n_next_shards > MAX_SHARDS)
+        return;
+    m->next_count = wish.next_count;
+    m->is_busy = wish.stage == SHARDS_KEEPING || wish.stage == SHARDS_RETIRING;
+    shards_want(m->config.shards, &wish);
+}
+
 static void obey(struct membership *m, const Guildbus__V1__HeartbeatReply *r)
 {
     renew(m, r->lease_ms);
@@ -171,8 +198,8 @@ static void obey(struct membership *m, const Guildbus__V1__HeartbeatReply *r)
                                                 .drip_ms = r->rest_drip_ms,
                                                 .invalid_elsewhere = r->rest_invalid_elsewhere,
                                             });
-    if (m->config.shards && r->n_shards <= MAX_SHARDS)
-        shards_want(m->config.shards, r->shard_count, r->shards, r->n_shards);
+    if (m->config.shards)
+        want_shards(m, r);
     if (m->draining && r->may_leave) {
         log_info("drained", "guilds=%u next=leave", owner_guild_count(m->config.owner));
         send_leave(m);
@@ -209,7 +236,9 @@ static void on_beat_answered(void *ctx, uint64_t tag UNUSED, enum status status,
         obey(m, e->heartbeat_reply);
     }
     if (!m->waiting)
-        loop_timer_start(m->timer, status == STATUS_OK ? BEAT_MS : REGISTER_AGAIN_MS);
+        loop_timer_start(m->timer, status != STATUS_OK ? REGISTER_AGAIN_MS
+                                   : m->is_busy        ? BUSY_BEAT_MS
+                                                       : BEAT_MS);
 }
 
 static uint32_t units_per_s(struct membership *m)
@@ -238,12 +267,57 @@ static size_t put_loads(struct membership *m, Guildbus__V1__GuildLoad values[OWN
     return n;
 }
 
+static uint32_t to_u32(int64_t value)
+{
+    return value < 0 ? 0 : value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+struct shard_lists {
+    uint32_t held[MAX_SHARDS], ready[MAX_SHARDS], keeping[MAX_SHARDS], retired[MAX_SHARDS];
+};
+
+/* What Discord said of a day that is over says nothing of this one. */
+static void put_facts(const struct membership *m, Guildbus__V1__Heartbeat *h)
+{
+    int64_t age_ms;
+    const struct gateway_facts *facts = shards_facts(m->config.shards, &age_ms);
+
+    if (!facts)
+        return;
+    h->recommended_shards = facts->shards;
+    h->facts_age_ms = to_u32(age_ms);
+    if (facts->total <= 0 || (facts->reset_after_ms && facts->reset_after_ms <= age_ms))
+        return;
+    h->session_total = to_u32(facts->total);
+    h->session_remaining = to_u32(facts->remaining);
+    h->session_reset_after_ms = to_u32(facts->reset_after_ms - age_ms);
+}
+
+static void put_shards(const struct membership *m, Guildbus__V1__Heartbeat *h,
+                       struct shard_lists *lists)
+{
+    const struct shards *shards = m->config.shards;
+
+    put_facts(m, h);
+    h->shards_held = lists->held;
+    h->n_shards_held = shards_held(shards, lists->held, MAX_SHARDS);
+    h->can_reshard = true;
+    h->next_shard_count = m->next_count;
+    h->next_ready = lists->ready;
+    h->n_next_ready = shards_next_ready(shards, lists->ready, MAX_SHARDS);
+    h->next_keeping = lists->keeping;
+    h->n_next_keeping = shards_next_keeping(shards, lists->keeping, MAX_SHARDS);
+    h->retired = lists->retired;
+    h->n_retired = shards_retired(shards, lists->retired, MAX_SHARDS);
+    h->shards_unsettled = shards_unsettled(shards);
+}
+
 static void send_beat(struct membership *m)
 {
     Guildbus__V1__Heartbeat h = GUILDBUS__V1__HEARTBEAT__INIT;
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
     const struct subject subject = subject_heartbeat(m->config.pod);
-    uint32_t held[MAX_SHARDS];
+    struct shard_lists lists;
     struct discord_usage usage;
     Guildbus__V1__GuildLoad values[OWNER_BUSIEST], *loads[OWNER_BUSIEST];
 
@@ -262,11 +336,8 @@ static void send_beat(struct membership *m)
     h.rest_invalid = usage.invalid;
     h.busiest = loads;
     h.n_busiest = put_loads(m, values, loads);
-    if (m->config.shards) {
-        h.recommended_shards = shards_recommended(m->config.shards);
-        h.n_shards_held = shards_held(m->config.shards, held, MAX_SHARDS);
-        h.shards_held = held;
-    }
+    if (m->config.shards)
+        put_shards(m, &h, &lists);
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT;
     e.heartbeat = &h;
     send(m, subject.text, &e, on_beat_answered);

@@ -71,7 +71,8 @@ static void hold_all_shards(struct pod *pod)
         count = MAX_FIXED_SHARDS;
     for (uint32_t i = 0; i < count; i++)
         ids[i] = i;
-    shards_want(pod->shards, count, ids, count);
+    shards_want(pod->shards,
+                &(struct shards_wish){ .count = count, .ids = ids, .id_count = count });
 }
 
 static void on_look(void *ctx)

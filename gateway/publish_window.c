@@ -228,6 +228,11 @@ size_t window_waiting(const struct window *w)
     return (size_t)(w->tail - w->head);
 }
 
+uint64_t window_end(const struct window *w)
+{
+    return w->tail;
+}
+
 bool window_is_full(const struct window *w)
 {
     return window_waiting(w) >= WINDOW_FULL || w->bytes >= WINDOW_FULL_BYTES;

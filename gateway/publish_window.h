@@ -62,6 +62,9 @@ void window_failed(struct window *window, struct window_entry *entry);
 /* All failed ones may go out again. */
 void window_retry(struct window *window);
 
+/* Above the number of every entry that was added until now. */
+uint64_t window_end(const struct window *window);
+
 bool window_is_full(const struct window *window);
 /* Room enough that reading may go on. */
 bool window_is_half_empty(const struct window *window);

@@ -94,6 +94,11 @@ bool shard_is_connected(const struct shard *s)
            s->phase == SHARD_LIVE;
 }
 
+bool shard_is_caught_up(const struct shard *s)
+{
+    return s->phase == SHARD_LIVE && s->probe != 0 && s->acks >= s->probe;
+}
+
 void shard_set_deaf(struct shard *s, bool deaf)
 {
     s->deaf = deaf;
@@ -137,6 +142,7 @@ static void open_connection(struct shard *s, int64_t now, struct shard_actions *
     s->beat_ms = 0;
     s->interval_ms = 0;
     s->beaten = s->heard = false;
+    s->beats = s->acks = s->probe = 0;
     s->send_count = 0;
     act(todo, SHARD_DO_CONNECT, 0);
 }
@@ -246,8 +252,21 @@ static void beat(struct shard *s, int64_t now, struct shard_actions *todo)
     s->beat_ms = now + s->interval_ms;
     s->beaten = true;
     s->heard = false;
-    if (may_send(s, SHARD_SENDS, now))
-        send_one(s, SHARD_DO_BEAT, now, todo);
+    if (!may_send(s, SHARD_SENDS, now))
+        return;
+    s->beats++;
+    send_one(s, SHARD_DO_BEAT, now, todo);
+}
+
+static void on_probe(struct shard *s, int64_t now, struct shard_actions *todo)
+{
+    uint32_t before = s->beats;
+
+    if (s->phase != SHARD_LIVE)
+        return;
+    beat(s, now, todo);
+    if (s->beats > before)
+        s->probe = s->beats;
 }
 
 static void on_beat_due(struct shard *s, int64_t now, struct shard_actions *todo)
@@ -368,7 +387,10 @@ static void on_frame(struct shard *s, const struct shard_input *in, int64_t now,
     case 10:
         on_hello(s, in->frame, now, todo);
         break;
-    default: /* 11 was heard; others are not for us */
+    case 11:
+        s->acks++;
+        break;
+    default: /* not for us */
         break;
     }
 }
@@ -455,6 +477,9 @@ void shard_step(struct shard *s, const struct shard_input *in, int64_t now,
         break;
     case SHARD_ON_TIME:
         on_time(s, now, todo);
+        break;
+    case SHARD_ON_PROBE:
+        on_probe(s, now, todo);
         break;
     case SHARD_ON_STOP:
         on_stop(s, todo);

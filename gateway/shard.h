@@ -70,6 +70,9 @@ struct shard {
     int64_t asked_ms;    /* the first of these was sent */
     unsigned malformed;  /* payloads in a row that were not JSON */
     int fatal_code;
+    /* Heartbeats of this connection: sent, answered, and the one whose answer SHARD_ON_PROBE waits
+     * for; 0: none. */
+    uint32_t beats, acks, probe;
     uint32_t send_count; /* sends of this connection, sent_ms[] is a ring of the last ones */
     int64_t sent_ms[SHARD_SENDS];
 };
@@ -83,6 +86,7 @@ enum shard_event {
     SHARD_ON_MALFORMED, /* a payload that is not JSON, or is too large */
     SHARD_ON_RECONNECT, /* the driver cannot go on with this connection */
     SHARD_ON_TIME,
+    SHARD_ON_PROBE, /* send a heartbeat now; see shard_is_caught_up */
     SHARD_ON_STOP,
 };
 struct shard_input {
@@ -125,6 +129,9 @@ int64_t shard_deadline(const struct shard *shard);
 void shard_set_deaf(struct shard *shard, bool deaf);
 bool shard_wants_main(const struct shard *shard);
 bool shard_is_connected(const struct shard *shard);
+/* The heartbeat of SHARD_ON_PROBE was answered on this connection: Discord answers in order, so
+ * what it had sent before is here. */
+bool shard_is_caught_up(const struct shard *shard);
 const char *shard_phase_name(enum shard_phase phase);
 /* Why a fatal code is fatal and what the operator can do. */
 const char *shard_fatal_text(int code);

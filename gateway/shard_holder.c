@@ -10,7 +10,6 @@
 #include "base/xmem.h"
 #include "gateway/shard.h"
 #include "gateway/shard_keeper.h"
-#include "gateway/shard_publish.h"
 
 /* guilds, members*, moderation, messages, reactions, direct messages, message content*, automod
  * execution; * privileged */
@@ -19,6 +18,8 @@ enum {
     STOP_MAX_MS = 10000, /* for the last acks and the last save */
     PAUSE_WARN_EACH_MS = 10000,
     SEND_TEXT_MAX = 4096, /* Discord: bytes a payload, else close code 4002 */
+    FLOOD_MS = 5000,      /* guilds that Discord has not sent by then are unavailable */
+    RETIRE_MAX_MS = 15000, /* to catch up; meanwhile the next shards' events wait */
 };
 
 static struct metric opened =
@@ -38,7 +39,9 @@ struct shard_holder {
     const struct shard_pod *pod;
     uint32_t shard, count;
     enum life life;
-    bool lost, paused;
+    bool lost, paused, retiring, discarding, ended_well;
+    uint32_t guilds_left; /* of those READY named */
+    int64_t last_guild_ms, retire_until_ms;
     struct shard machine;
     struct shard_socket *socket;
     struct shard_keeper *keeper;
@@ -68,7 +71,7 @@ static void on_end_timer(void *ctx)
 {
     struct shard_holder *h = ctx;
 
-    if (h->life == STOPPING)
+    if (h->life == STOPPING && !h->discarding)
         log_error("shard_stop_incomplete",
                   "shard=%u text=\"NATS did not confirm in time; what is not confirmed comes again "
                   "with the next RESUME\"",
@@ -90,7 +93,15 @@ static void save(struct shard_holder *h)
 
 static void release_when_idle(struct shard_holder *h)
 {
-    if (h->life == STOPPING && shard_publisher_is_idle(h->publisher))
+    /* What is kept comes again with the next RESUME. */
+    bool done = shard_publisher_is_idle(h->publisher) ||
+                shard_publisher_mode(h->publisher) == PUBLISH_KEEPS;
+
+    if (h->life != STOPPING || !done)
+        return;
+    if (h->discarding)
+        shard_keeper_discard(h->keeper);
+    else
         shard_keeper_release(h->keeper);
 }
 
@@ -250,28 +261,50 @@ static void on_granted(void *ctx)
 static void do_grant(struct shard_holder *h)
 {
     identify_cancel(&h->wish);
-    h->wish = identify_ask(h->pod->gate, h->shard, on_granted, h);
+    h->wish = identify_ask(h->pod->gate, h->shard, h->count, on_granted, h);
+}
+
+static void see_guild(struct shard_holder *h, uint64_t id)
+{
+    if (h->pod->seen)
+        guilds_seen_add(h->pod->seen, id);
+}
+
+/* READY names the guilds, then a GUILD_CREATE brings each. */
+static void see_ready(struct shard_holder *h, const struct frame *f)
+{
+    struct frame_walk walk;
+    struct span key, guild;
+    uint64_t id;
+
+    h->guilds_left = 0;
+    h->last_guild_ms = clock_now_ms();
+    if (!frame_walk_start(frame_member(f->d, "guilds"), &walk))
+        return;
+    while (frame_walk_next(&walk, &key, &guild)) {
+        if ((id = frame_id(frame_member(guild, "id"))) == 0)
+            continue;
+        see_guild(h, id);
+        h->guilds_left++;
+    }
 }
 
 /* Guild 0 stands for direct messages and user installs, which come on shard 0. */
 static void tell_guilds(struct shard_holder *h, const struct frame *f)
 {
-    bool is_ready = strcmp(f->type, "READY") == 0;
-    struct frame_walk walk;
-    struct span key, guild;
-    uint64_t id;
+    bool is_ready = strcmp(f->type, "READY") == 0, is_resumed = strcmp(f->type, "RESUMED") == 0;
 
-    if (!h->pod->seen)
+    if (h->shard == 0 && (is_ready || is_resumed))
+        see_guild(h, 0);
+    if (is_ready)
+        see_ready(h, f);
+    if (is_resumed)
+        h->guilds_left = 0; /* what was still to come was replayed */
+    if (strcmp(f->type, "GUILD_CREATE") != 0 || !f->id)
         return;
-    if (h->shard == 0 && (is_ready || strcmp(f->type, "RESUMED") == 0))
-        guilds_seen_add(h->pod->seen, 0);
-    if (strcmp(f->type, "GUILD_CREATE") == 0 && f->id)
-        guilds_seen_add(h->pod->seen, f->id);
-    if (!is_ready || !frame_walk_start(frame_member(f->d, "guilds"), &walk))
-        return;
-    while (frame_walk_next(&walk, &key, &guild))
-        if ((id = frame_id(frame_member(guild, "id"))) != 0)
-            guilds_seen_add(h->pod->seen, id);
+    see_guild(h, f->id);
+    h->guilds_left -= h->guilds_left > 0;
+    h->last_guild_ms = clock_now_ms();
 }
 
 static void on_interaction_end(void *ctx, uint64_t place, bool store)
@@ -290,6 +323,7 @@ static bool take_interaction(struct shard_holder *h, const struct frame *f)
     struct interaction_place place = { .on_end = on_interaction_end, .ctx = h };
 
     if (strcmp(f->type, "INTERACTION_CREATE") != 0 ||
+        shard_publisher_mode(h->publisher) == PUBLISH_DROPS ||
         !interactions_would_take(h->pod->interactions, f) ||
         shard_publisher_hold(h->publisher, f, &place.place, NULL) != STATUS_OK)
         return false;
@@ -387,6 +421,67 @@ static void set_timer(struct shard_holder *h)
         loop_timer_start(h->timer, due - clock_now_ms());
 }
 
+/* ---- the end of a set of shards ---- */
+
+static void begin_stop(struct shard_holder *h)
+{
+    bool was_held = h->life == HOLDING;
+
+    step(h, &(struct shard_input){ .event = SHARD_ON_STOP });
+    identify_cancel(&h->wish);
+    h->life = STOPPING;
+    loop_timer_start(h->end_timer, STOP_MAX_MS);
+    if (was_held)
+        save(h);
+    release_when_idle(h);
+}
+
+static void leave_for_good(struct shard_holder *h, const char *how)
+{
+    log_info("shard_retires", "shard=%u count=%u how=%s", h->shard, h->count, how);
+    h->discarding = true;
+    begin_stop(h);
+}
+
+/* A session that is gone has nothing to catch up with. */
+static void go_on_retiring(struct shard_holder *h)
+{
+    if (!h->retiring || h->discarding || h->lost || h->life != HOLDING)
+        return;
+    if (h->machine.phase == SHARD_FATAL || h->machine.session.id[0] == '\0')
+        leave_for_good(h, "no_session");
+    else if (clock_now_ms() >= h->retire_until_ms)
+        leave_for_good(h, "late");
+    else if (h->machine.phase == SHARD_LIVE && h->machine.probe == 0)
+        step(h, &(struct shard_input){ .event = SHARD_ON_PROBE });
+    else if (!h->paused && shard_is_caught_up(&h->machine))
+        leave_for_good(h, "caught_up");
+}
+
+void shard_holder_retire(struct shard_holder *h)
+{
+    if (!h->retiring)
+        h->retire_until_ms = clock_now_ms() + RETIRE_MAX_MS;
+    h->retiring = true;
+    shard_holder_set_mode(h, PUBLISH_SENDS);
+    go_on_retiring(h);
+}
+
+void shard_holder_discard(struct shard_holder *h)
+{
+    if (h->life == STOPPING || h->life == ENDED)
+        return;
+    h->discarding = true;
+    shard_publisher_set_mode(h->publisher, PUBLISH_DROPS);
+    begin_stop(h);
+}
+
+void shard_holder_set_mode(struct shard_holder *h, enum publish_mode mode)
+{
+    if (h->life == TAKING || h->life == HOLDING)
+        shard_publisher_set_mode(h->publisher, mode);
+}
+
 static void step(struct shard_holder *h, const struct shard_input *in)
 {
     struct shard_actions todo = { .count = 0 };
@@ -401,6 +496,7 @@ static void step(struct shard_holder *h, const struct shard_input *in)
         log_info("shard_live", "shard=%u seq=%" PRIu64, h->shard, h->machine.session.seq);
     set_timer(h);
     save(h);
+    go_on_retiring(h);
 }
 
 static void on_time(void *ctx)
@@ -421,6 +517,10 @@ static void on_taken(void *ctx, const struct shard_session *session)
              session ? "yes" : "no", session ? session->seq : 0);
     if (session)
         shard_publisher_begin(h->publisher, session);
+    if (h->retiring && !session) {
+        leave_for_good(h, "no_session");
+        return;
+    }
     step(h, &(struct shard_input){ .event = SHARD_ON_START, .session = session });
 }
 
@@ -439,33 +539,38 @@ static void on_released(void *ctx)
 {
     struct shard_holder *h = ctx;
 
-    log_info("shard_released", "shard=%u seq=%" PRIu64, h->shard,
+    log_info(h->discarding ? "shard_discarded" : "shard_released",
+             "shard=%u count=%u seq=%" PRIu64, h->shard, h->count,
              shard_publisher_watermark(h->publisher));
+    h->ended_well = true;
     end(h);
 }
 
 /* ---- life ---- */
 
-struct shard_holder *shard_holder_new(const struct shard_pod *pod, uint32_t shard, uint32_t count,
+struct shard_holder *shard_holder_new(const struct shard_pod *pod, const struct shard_post *post,
                                       void (*on_end)(void *ctx, struct shard_holder *holder),
                                       void *ctx)
 {
     struct shard_holder *h = xcalloc(1, sizeof(*h));
 
     *h = (struct shard_holder){
-        .pod = pod, .shard = shard, .count = count, .on_end = on_end, .ctx = ctx
+        .pod = pod, .shard = post->shard, .count = post->count, .on_end = on_end, .ctx = ctx
     };
-    shard_init(&h->machine, pod->incarnation ^ (uint64_t)clock_now_us() ^ (uint64_t)shard << 32);
+    shard_init(&h->machine,
+               pod->incarnation ^ (uint64_t)clock_now_us() ^ (uint64_t)post->shard << 32);
     h->timer = loop_timer_new(pod->loop, on_time, h);
     h->end_timer = loop_timer_new(pod->loop, on_end_timer, h);
     h->publisher = shard_publisher_new(&(struct shard_publisher_config){
-        .loop = pod->loop, .bus = pod->bus, .shard = shard, .on_progress = on_progress, .ctx = h });
+        .loop = pod->loop, .bus = pod->bus, .shard = post->shard, .mode = post->mode,
+        .on_progress = on_progress, .ctx = h });
     h->keeper = shard_keeper_new(&(struct shard_keeper_config){ .loop = pod->loop,
                                                                 .bus = pod->bus,
                                                                 .pod = pod->pod,
                                                                 .incarnation = pod->incarnation,
-                                                                .shard = shard,
-                                                                .shard_count = count,
+                                                                .shard = post->shard,
+                                                                .shard_count = post->count,
+                                                                .is_next = post->is_next,
                                                                 .on_taken = on_taken,
                                                                 .on_lost = on_lost,
                                                                 .on_released = on_released,
@@ -491,14 +596,7 @@ void shard_holder_stop(struct shard_holder *h)
 {
     if (h->life == STOPPING || h->life == ENDED)
         return;
-    bool was_held = h->life == HOLDING;
-    step(h, &(struct shard_input){ .event = SHARD_ON_STOP });
-    identify_cancel(&h->wish);
-    h->life = STOPPING;
-    loop_timer_start(h->end_timer, STOP_MAX_MS);
-    if (was_held)
-        save(h);
-    release_when_idle(h);
+    begin_stop(h);
 }
 
 uint32_t shard_holder_id(const struct shard_holder *h)
@@ -519,6 +617,28 @@ bool shard_holder_holds(const struct shard_holder *h)
 bool shard_holder_is_stopping(const struct shard_holder *h)
 {
     return h->life == STOPPING || h->life == ENDED;
+}
+
+bool shard_holder_is_settled(const struct shard_holder *h)
+{
+    return h->life == HOLDING && h->machine.phase == SHARD_LIVE &&
+           (h->guilds_left == 0 || clock_now_ms() - h->last_guild_ms > FLOOD_MS);
+}
+
+bool shard_holder_is_at_rest(const struct shard_holder *h)
+{
+    return h->life == HOLDING &&
+           (h->machine.phase == SHARD_LIVE || h->machine.phase == SHARD_FATAL);
+}
+
+bool shard_holder_is_keeping(const struct shard_holder *h)
+{
+    return shard_holder_is_settled(h) && shard_publisher_is_keeping(h->publisher);
+}
+
+bool shard_holder_was_retired(const struct shard_holder *h)
+{
+    return h->retiring && h->discarding && h->ended_well;
 }
 
 bool shard_holder_was_lost(const struct shard_holder *h)

@@ -7,6 +7,10 @@
  * Stopping: close with a code that keeps the session, wait until all that was received is
  * published, save, release.
  *
+ * Retiring, when another set of shards takes its place: take the shard over and resume it if need
+ * be, wait until a heartbeat shows that nothing is on its way from Discord, close, wait until all
+ * that was received is published, delete the record.
+ *
  * THREAD: confined to the loop's. */
 #ifndef GATEWAY_SHARD_HOLDER_H
 #define GATEWAY_SHARD_HOLDER_H
@@ -20,6 +24,7 @@
 #include "gateway/guilds_seen.h"
 #include "gateway/identify.h"
 #include "gateway/interactions.h"
+#include "gateway/shard_publish.h"
 #include "gateway/shard_socket.h"
 
 /* What all holders of a pod share. */
@@ -38,17 +43,34 @@ struct shard_pod {
 struct shard_holder;
 /* Starts to take the shard over. on_end is called once, from the loop, when it holds the shard no
  * more: released as asked, or lost to another pod. Then free it. */
-struct shard_holder *shard_holder_new(const struct shard_pod *pod, uint32_t shard, uint32_t count,
+struct shard_post {
+    uint32_t shard, count;
+    bool is_next; /* as shard_keeper.h says */
+    enum publish_mode mode;
+};
+struct shard_holder *shard_holder_new(const struct shard_pod *pod, const struct shard_post *post,
                                       void (*on_end)(void *ctx, struct shard_holder *holder),
                                       void *ctx) MUST_CHECK;
 void shard_holder_free(struct shard_holder *holder);
+void shard_holder_set_mode(struct shard_holder *holder, enum publish_mode mode);
 void shard_holder_stop(struct shard_holder *holder);
+void shard_holder_retire(struct shard_holder *holder);
+/* Its set of shards is over: as stop, but nothing is waited for, and the record goes. */
+void shard_holder_discard(struct shard_holder *holder);
 
 uint32_t shard_holder_id(const struct shard_holder *holder);
 uint32_t shard_holder_count(const struct shard_holder *holder);
 /* Its record names this pod, and Discord has not refused it. */
 bool shard_holder_holds(const struct shard_holder *holder);
 bool shard_holder_is_stopping(const struct shard_holder *holder);
+/* It is live, and Discord has sent its guilds. */
+bool shard_holder_is_settled(const struct shard_holder *holder);
+/* It is live or refused for good. */
+bool shard_holder_is_at_rest(const struct shard_holder *holder);
+/* Settled, and what it receives is kept. */
+bool shard_holder_is_keeping(const struct shard_holder *holder);
+/* It ended as shard_holder_retire asks. */
+bool shard_holder_was_retired(const struct shard_holder *holder);
 /* It ended because another pod took over. */
 bool shard_holder_was_lost(const struct shard_holder *holder);
 

@@ -29,7 +29,9 @@ struct shard_keeper {
     struct loop_timer *timer;
     int64_t since_ms; /* start of the take */
     int under_way;    /* requests; at most one */
-    bool closed, dirty, releasing;
+    bool closed, dirty, releasing, discarding;
+    bool is_plain; /* the key without the count */
+    struct subject key;
     uint64_t revision;            /* of the record as we know it */
     struct shard_record stored;   /* what was read or written last */
     struct shard_record writing;  /* what the write under way says */
@@ -81,8 +83,31 @@ static void on_timer(void *ctx)
         write_record(k);
 }
 
+static bool is_there(const struct shard_keeper *k)
+{
+    return k->revision != 0;
+}
+
+/* A set of shards that came by resharding is found under keys of its own. False: decided. */
+static bool looks_elsewhere(struct shard_keeper *k)
+{
+    bool other_count =
+        k->stored.shard_count != 0 && k->stored.shard_count != k->config.shard_count;
+
+    if (k->config.is_next || (k->is_plain ? !other_count : is_there(k)))
+        return false;
+    k->is_plain = !k->is_plain;
+    k->config.is_next = !k->is_plain; /* both were looked at */
+    k->key = k->is_plain ? subject_shard(k->config.shard)
+                         : subject_shard_of(k->config.shard_count, k->config.shard);
+    read_record(k);
+    return true;
+}
+
 static void decide_take(struct shard_keeper *k)
 {
+    if (looks_elsewhere(k))
+        return;
     if (must_wait_for_holder(k)) {
         loop_timer_start(k->timer, YIELD_POLL_MS);
         return;
@@ -129,6 +154,8 @@ static enum status read_stored(struct shard_keeper *k, const struct bus_in *in, 
         return STATUS_OK;
     TRY(status);
     k->revision = message.seq;
+    if (message.size == 0) /* deleted */
+        return STATUS_OK;
     if (shard_record_parse(message.data, message.size, &k->stored, err) != STATUS_OK)
         log_warn("shard_record_unreadable", "shard=%u revision=%" PRIu64 " error=%s",
                  k->config.shard, k->revision,
@@ -161,7 +188,7 @@ static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const st
 static void read_record(struct shard_keeper *k)
 {
     k->under_way++;
-    js_get_last(k->config.bus, STREAM_SHARDS, subject_shard(k->config.shard).text,
+    js_get_last(k->config.bus, STREAM_SHARDS, k->key.text,
                 &(struct bus_waiter){ loop_mailbox(k->config.loop), on_read, k, 0, JS_TIMEOUT_MS });
 }
 
@@ -216,7 +243,6 @@ static void on_written(void *ctx, uint64_t tag UNUSED, enum status status, const
 static void write_record(struct shard_keeper *k)
 {
     char revision[24];
-    struct subject key = subject_shard(k->config.shard);
 
     k->dirty = false;
     k->writing = (struct shard_record){
@@ -229,12 +255,15 @@ static void write_record(struct shard_keeper *k)
     (void)snprintf(k->writing.pod, sizeof(k->writing.pod), "%s", k->config.pod);
     (void)snprintf(revision, sizeof(revision), "%" PRIu64, k->revision);
     CLEANUP(xfree) char *text = shard_record_text(&k->writing);
-    const struct bus_header expected = { "Nats-Expected-Last-Subject-Sequence", revision };
-    const struct bus_out out = { .subject = key.text,
+    const struct bus_header headers[] = {
+        { "Nats-Expected-Last-Subject-Sequence", revision },
+        { "KV-Operation", "DEL" }, /* as nats kv del does it */
+    };
+    const struct bus_out out = { .subject = k->key.text,
                                  .data = text,
-                                 .size = strlen(text),
-                                 .headers = &expected,
-                                 .header_count = 1 };
+                                 .size = k->discarding ? 0 : strlen(text),
+                                 .headers = headers,
+                                 .header_count = k->discarding ? 2 : 1 };
     k->under_way++;
     bus_request(k->config.bus, &out,
                 &(struct bus_waiter){ loop_mailbox(k->config.loop), on_written, k, 0, REQUEST_MS });
@@ -267,6 +296,12 @@ void shard_keeper_release(struct shard_keeper *k)
     k->config.on_released(k->config.ctx);
 }
 
+void shard_keeper_discard(struct shard_keeper *k)
+{
+    k->discarding = true;
+    shard_keeper_release(k);
+}
+
 /* ---- life ---- */
 
 struct shard_keeper *shard_keeper_new(const struct shard_keeper_config *config)
@@ -274,6 +309,7 @@ struct shard_keeper *shard_keeper_new(const struct shard_keeper_config *config)
     struct shard_keeper *k = xcalloc(1, sizeof(*k));
 
     k->config = *config;
+    k->key = subject_shard_of(config->shard_count, config->shard);
     k->since_ms = clock_now_ms();
     k->timer = loop_timer_new(config->loop, on_timer, k);
     read_record(k);

@@ -26,6 +26,9 @@ struct shard_keeper_config {
     const char *pod; /* outlives the keeper */
     uint64_t incarnation;
     uint32_t shard, shard_count;
+    /* The set of shards came by resharding, or is about to: the record's key names the count. Else
+     * that key is used where there is one, or else the plain one, as the first set ever has it. */
+    bool is_next;
     /* session NULL: none to resume. */
     void (*on_taken)(void *ctx, const struct shard_session *session);
     void (*on_lost)(void *ctx, const char *to_pod);
@@ -42,5 +45,7 @@ void shard_keeper_free(struct shard_keeper *keeper);
 void shard_keeper_save(struct shard_keeper *keeper, const struct shard_session *session);
 /* Calls on_released when it is written; when nothing was taken yet, at once. */
 void shard_keeper_release(struct shard_keeper *keeper);
+/* The same, but the record goes: nobody shall take the shard over. */
+void shard_keeper_discard(struct shard_keeper *keeper);
 
 #endif

@@ -40,6 +40,8 @@ struct shard_publisher {
     struct window *window;
     struct loop_timer *retry_timer;
     bool retry_waits, closed;
+    enum publish_mode mode;
+    uint64_t drop_before; /* numbers of entries that others have published */
     int64_t retry_ms;
     int under_way;
     char session[SHARD_SESSION_SIZE];
@@ -48,6 +50,7 @@ struct shard_publisher {
 /* What a window entry's data is: how to send it again. */
 struct parcel {
     int64_t received_us;
+    bool deferred; /* an interaction that Discord was promised an answer to: never dropped */
     char message_id[SHARD_SESSION_SIZE + 24];
     size_t size;
     char body[]; /* Envelope */
@@ -82,11 +85,41 @@ static void send_entry(struct shard_publisher *p, const struct window_entry *e)
                 &(struct bus_waiter){ loop_mailbox(p->config.loop), on_ack, p, e->number, ACK_MS });
 }
 
+static bool is_dropped(const struct shard_publisher *p, const struct window_entry *e)
+{
+    return e->number < p->drop_before && !((const struct parcel *)(const void *)e->data)->deferred;
+}
+
 static void send_ready(struct shard_publisher *p)
 {
     struct window_entry *e;
-    while ((e = window_next(p->window)) != NULL)
-        send_entry(p, e);
+    while (p->mode != PUBLISH_KEEPS && (e = window_next(p->window)) != NULL) {
+        if (is_dropped(p, e))
+            window_acked(p->window, e);
+        else
+            send_entry(p, e);
+    }
+}
+
+void shard_publisher_set_mode(struct shard_publisher *p, enum publish_mode mode)
+{
+    if (p->mode == mode)
+        return;
+    if (mode == PUBLISH_DROPS)
+        p->drop_before = window_end(p->window);
+    p->mode = mode;
+    send_ready(p);
+    p->config.on_progress(p->config.ctx);
+}
+
+enum publish_mode shard_publisher_mode(const struct shard_publisher *p)
+{
+    return p->mode;
+}
+
+bool shard_publisher_is_keeping(const struct shard_publisher *p)
+{
+    return p->mode == PUBLISH_KEEPS && p->under_way == 0 && !p->retry_waits;
 }
 
 static void on_retry(void *ctx)
@@ -253,7 +286,8 @@ enum status shard_publisher_add(struct shard_publisher *p, const struct frame *f
 
     (void)snprintf(identity.message_id, sizeof(identity.message_id), "%s:%" PRIu64, p->session,
                    f->seq);
-    char *data = is_for_the_bus(f) ? parcel_of(p, f, &identity, &size) : NULL;
+    bool wanted = p->mode != PUBLISH_DROPS && is_for_the_bus(f);
+    char *data = wanted ? parcel_of(p, f, &identity, &size) : NULL;
     if (!window_add(p->window, frame_guild(f), f->seq, &data, size)) {
         free(data);
         return no_room(p, err);
@@ -273,6 +307,7 @@ enum status shard_publisher_hold(struct shard_publisher *p, const struct frame *
     CLEANUP(xfree) char *data = parcel_of(p, f, &identity, &size);
     if (!data)
         return err_set(err, STATUS_BUSY, "over the bus's largest payload");
+    ((struct parcel *)(void *)data)->deferred = true;
     uint64_t place = window_hold(p->window, frame_guild(f), f->seq, &data, size);
     if (!place)
         return no_room(p, err);
@@ -325,6 +360,7 @@ struct shard_publisher *shard_publisher_new(const struct shard_publisher_config 
     struct shard_publisher *p = xcalloc(1, sizeof(*p));
 
     p->config = *config;
+    p->mode = config->mode;
     p->window = window_new();
     p->retry_timer = loop_timer_new(config->loop, on_retry, p);
     p->retry_ms = RETRY_MS;

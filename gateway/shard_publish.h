@@ -7,6 +7,9 @@
  * 2 minutes). Only what can never be stored (over the bus's largest payload) is skipped: counted,
  * and logged with guild and type.
  *
+ * Of two sets of shards that are held at once (resharding) one publishes: the other one's
+ * dispatches are dropped at first, then kept until they may go out behind the first one's.
+ *
  * THREAD: confined to the loop's. */
 #ifndef GATEWAY_SHARD_PUBLISH_H
 #define GATEWAY_SHARD_PUBLISH_H
@@ -21,10 +24,17 @@
 
 struct shard_publisher;
 
+enum publish_mode {
+    PUBLISH_SENDS,
+    PUBLISH_KEEPS, /* sends nothing: the window fills, then Discord waits */
+    PUBLISH_DROPS, /* other shards publish the same: counts as published, also what was kept */
+};
+
 struct shard_publisher_config {
     struct loop *loop;
     struct bus *bus;
     uint32_t shard;
+    enum publish_mode mode;
     /* The watermark or the room in the window has changed. */
     void (*on_progress)(void *ctx);
     void *ctx;
@@ -46,6 +56,11 @@ enum status shard_publisher_hold(struct shard_publisher *publisher, const struct
                                  uint64_t *ret_place, struct err *err) MUST_CHECK;
 void shard_publisher_release(struct shard_publisher *publisher, uint64_t place);
 void shard_publisher_send(struct shard_publisher *publisher, uint64_t place);
+
+void shard_publisher_set_mode(struct shard_publisher *publisher, enum publish_mode mode);
+enum publish_mode shard_publisher_mode(const struct shard_publisher *publisher);
+/* It keeps, and nothing is on its way to the bus. */
+bool shard_publisher_is_keeping(const struct shard_publisher *publisher);
 
 /* Stop reading. */
 bool shard_publisher_is_full(const struct shard_publisher *publisher);

@@ -18,14 +18,25 @@ enum {
         10000, /* wanted here though another pod took it: let the coordinator decide first */
     CLOSE_WAIT_MS = 1000, /* for the last close frames to leave */
     CLOSE_POLL_MS = 10,
+    ALONE_MS = 20000,     /* nobody says how the resharding goes: what is kept goes out */
+    FACTS_MS = 10 * 60 * 1000, /* Discord's recommendation grows with the bot */
+};
+
+/* A set of shards, as far as it is this pod's. */
+struct shard_set {
+    uint32_t count;
+    uint32_t ids[SHARDS_MAX];
+    size_t id_count;
 };
 
 struct shards {
     struct confined thread;
     struct shard_pod pod;
-    uint32_t count;
-    uint32_t wanted[SHARDS_MAX];
-    size_t wanted_count;
+    struct shard_set now, next;
+    struct shard_set retired; /* of now, in SHARDS_RETIRING */
+    enum shards_stage stage;
+    bool is_alone;
+    struct loop_timer *alone_timer;
     struct shard_holder *holders[SHARDS_MAX];
     size_t holder_count;
     struct loop_timer *lost_timer; /* runs: lost shards are not taken again yet */
@@ -64,27 +75,45 @@ void shards_stop(struct shards *s, void (*done)(void *ctx), void *ctx)
     confined_check(&s->thread);
     s->stopped = done;
     s->stopped_ctx = ctx;
-    s->wanted_count = 0;
+    s->now.id_count = s->next.id_count = 0;
+    loop_timer_stop(s->alone_timer);
     reconcile(s);
     finish_when_empty(s);
 }
 
 /* ---- what is wanted, and what is there ---- */
 
-static bool is_wanted(const struct shards *s, uint32_t id)
+static bool has_shard(const struct shard_set *set, uint32_t id)
 {
-    for (size_t i = 0; i < s->wanted_count; i++)
-        if (s->wanted[i] == id)
+    for (size_t i = 0; i < set->id_count; i++)
+        if (set->ids[i] == id)
             return true;
     return false;
 }
 
-static bool has_holder(const struct shards *s, uint32_t id)
+static bool is_of(const struct shard_holder *h, const struct shard_set *set)
+{
+    return shard_holder_count(h) == set->count;
+}
+
+static bool is_wanted(const struct shard_holder *h, const struct shard_set *set)
+{
+    return is_of(h, set) && has_shard(set, shard_holder_id(h));
+}
+
+static const struct shard_holder *holder_of(const struct shards *s, const struct shard_set *set,
+                                            uint32_t id)
 {
     for (size_t i = 0; i < s->holder_count; i++)
-        if (shard_holder_id(s->holders[i]) == id)
-            return true;
-    return false;
+        if (is_of(s->holders[i], set) && shard_holder_id(s->holders[i]) == id)
+            return s->holders[i];
+    return NULL;
+}
+
+static void note_retired(struct shards *s, const struct shard_holder *h)
+{
+    if (is_of(h, &s->now) && s->stage == SHARDS_RETIRING && s->retired.id_count < SHARDS_MAX)
+        s->retired.ids[s->retired.id_count++] = shard_holder_id(h);
 }
 
 static void on_lost_timer(void *ctx)
@@ -109,39 +138,96 @@ static void on_end(void *ctx, struct shard_holder *holder)
         s->lost_waits = true;
         loop_timer_start(s->lost_timer, LOST_WAIT_MS);
     }
+    if (shard_holder_was_retired(holder))
+        note_retired(s, holder);
     shard_holder_free(holder);
     reconcile(s);
     finish_when_empty(s);
 }
 
-static void reconcile(struct shards *s)
+static enum publish_mode next_mode(const struct shards *s)
 {
-    for (size_t i = 0; i < s->holder_count; i++) {
-        struct shard_holder *h = s->holders[i];
-        if (shard_holder_count(h) != s->count || !is_wanted(s, shard_holder_id(h)))
-            shard_holder_stop(h);
-    }
-    if (s->lost_waits)
-        return;
-    for (size_t i = 0; i < s->wanted_count && s->holder_count < SHARDS_MAX; i++)
-        if (!has_holder(s, s->wanted[i]))
-            s->holders[s->holder_count++] =
-                shard_holder_new(&s->pod, s->wanted[i], s->count, on_end, s);
+    if (s->is_alone)
+        return PUBLISH_SENDS;
+    return s->stage == SHARDS_OPENING ? PUBLISH_DROPS : PUBLISH_KEEPS;
 }
 
-void shards_want(struct shards *s, uint32_t count, const uint32_t *ids, size_t id_count)
+/* A shard that is another pod's now is released to it; one of a set that is over goes for good. */
+static void steer(struct shards *s, struct shard_holder *h)
+{
+    if (is_wanted(h, &s->now) && s->stage == SHARDS_RETIRING)
+        shard_holder_retire(h);
+    else if (is_wanted(h, &s->now))
+        shard_holder_set_mode(h, PUBLISH_SENDS);
+    else if (is_wanted(h, &s->next))
+        shard_holder_set_mode(h, next_mode(s));
+    else if (is_of(h, &s->now) || is_of(h, &s->next) || s->now.count == 0)
+        shard_holder_stop(h);
+    else
+        shard_holder_discard(h);
+}
+
+static void hold_set(struct shards *s, const struct shard_set *set)
+{
+    bool is_next = set == &s->next;
+
+    for (size_t i = 0; i < set->id_count && s->holder_count < SHARDS_MAX; i++) {
+        const struct shard_post post = { .shard = set->ids[i],
+                                         .count = set->count,
+                                         .is_next = is_next,
+                                         .mode = is_next ? next_mode(s) : PUBLISH_SENDS };
+        if (holder_of(s, set, post.shard) || (!is_next && has_shard(&s->retired, post.shard)))
+            continue;
+        s->holders[s->holder_count++] = shard_holder_new(&s->pod, &post, on_end, s);
+    }
+}
+
+static void reconcile(struct shards *s)
+{
+    if (!s->lost_waits) {
+        hold_set(s, &s->now);
+        hold_set(s, &s->next);
+    }
+    for (size_t i = 0; i < s->holder_count; i++)
+        steer(s, s->holders[i]);
+}
+
+static void on_alone(void *ctx)
+{
+    struct shards *s = ctx;
+
+    log_warn("reshard_alone", "next_count=%u text=\"no coordinator for %d s: the next shards publish\"",
+             s->next.count, ALONE_MS / 1000);
+    s->is_alone = true;
+    reconcile(s);
+}
+
+static void set_ids(struct shard_set *set, uint32_t count, const uint32_t *ids, size_t id_count)
+{
+    set->count = count;
+    set->id_count = 0;
+    for (size_t i = 0; i < id_count && set->id_count < SHARDS_MAX; i++)
+        if (ids[i] < count)
+            set->ids[set->id_count++] = ids[i];
+    if (set->id_count < id_count && count != 0)
+        log_warn("shards_ignored", "count=%u asked=%zu taken=%zu", count, id_count, set->id_count);
+}
+
+void shards_want(struct shards *s, const struct shards_wish *wish)
 {
     confined_check(&s->thread);
     if (s->stopped)
         return;
-    s->count = count;
-    s->wanted_count = 0;
-    for (size_t i = 0; i < id_count && s->wanted_count < SHARDS_MAX; i++)
-        if (ids[i] < count)
-            s->wanted[s->wanted_count++] = ids[i];
-    if (s->wanted_count < id_count && count != 0)
-        log_warn("shards_ignored", "count=%u asked=%zu taken=%zu", count, id_count,
-                 s->wanted_count);
+    if (wish->stage != SHARDS_RETIRING || wish->count != s->now.count)
+        s->retired.id_count = 0;
+    s->stage = wish->next_count ? wish->stage : SHARDS_NONE;
+    set_ids(&s->now, wish->count, wish->ids, wish->id_count);
+    set_ids(&s->next, wish->next_count, wish->next_ids, wish->next_id_count);
+    s->is_alone = false;
+    if (s->stage == SHARDS_KEEPING || s->stage == SHARDS_RETIRING)
+        loop_timer_start(s->alone_timer, ALONE_MS);
+    else
+        loop_timer_stop(s->alone_timer);
     reconcile(s);
 }
 
@@ -156,9 +242,57 @@ size_t shards_held(const struct shards *s, uint32_t *ret_ids, size_t max)
     size_t n = 0;
 
     for (size_t i = 0; i < s->holder_count && n < max; i++)
-        if (shard_holder_holds(s->holders[i]))
+        if (is_of(s->holders[i], &s->now) && shard_holder_holds(s->holders[i]))
             ret_ids[n++] = shard_holder_id(s->holders[i]);
     return n;
+}
+
+static size_t list_next(const struct shards *s, bool (*is_such)(const struct shard_holder *h),
+                        uint32_t *ret_ids, size_t max)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->holder_count && n < max; i++)
+        if (is_wanted(s->holders[i], &s->next) && is_such(s->holders[i]))
+            ret_ids[n++] = shard_holder_id(s->holders[i]);
+    return n;
+}
+
+size_t shards_next_ready(const struct shards *s, uint32_t *ret_ids, size_t max)
+{
+    return list_next(s, shard_holder_is_settled, ret_ids, max);
+}
+
+size_t shards_next_keeping(const struct shards *s, uint32_t *ret_ids, size_t max)
+{
+    return list_next(s, shard_holder_is_keeping, ret_ids, max);
+}
+
+uint32_t shards_unsettled(const struct shards *s)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < s->now.id_count; i++) {
+        const struct shard_holder *h = holder_of(s, &s->now, s->now.ids[i]);
+        n += !h || !shard_holder_is_at_rest(h);
+    }
+    return n;
+}
+
+size_t shards_retired(const struct shards *s, uint32_t *ret_ids, size_t max)
+{
+    size_t n = s->retired.id_count < max ? s->retired.id_count : max;
+
+    memcpy(ret_ids, s->retired.ids, n * sizeof(*ret_ids));
+    return n;
+}
+
+const struct gateway_facts *shards_facts(const struct shards *s, int64_t *ret_age_ms)
+{
+    *ret_age_ms = gateway_info_age_ms(s->pod.info);
+    if (*ret_age_ms > FACTS_MS)
+        gateway_info_refresh(s->pod.info);
+    return gateway_info_facts(s->pod.info);
 }
 
 /* ---- life ---- */
@@ -202,6 +336,7 @@ enum status shards_new(const struct shards_config *config, struct shards **ret_s
         s->pod.seen = guilds_seen_new(config->loop, config->bus, config->pod);
     s->lost_timer = loop_timer_new(config->loop, on_lost_timer, s);
     s->close_timer = loop_timer_new(config->loop, on_close_timer, s);
+    s->alone_timer = loop_timer_new(config->loop, on_alone, s);
     *ret_shards = TAKE(s);
     return STATUS_OK;
 }
@@ -219,5 +354,6 @@ void shards_free(struct shards *s)
     shard_net_free(s->pod.net);
     loop_timer_free(s->lost_timer);
     loop_timer_free(s->close_timer);
+    loop_timer_free(s->alone_timer);
     free(s);
 }

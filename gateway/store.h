@@ -23,7 +23,7 @@
 
 /* Grows with each change of schema.def. A guild only moves to a pod whose schema is equal or newer.
  */
-enum { STORE_SCHEMA_VERSION = 2 };
+enum { STORE_SCHEMA_VERSION = 3 };
 
 struct store;
 

@@ -34,7 +34,7 @@ are refused with status INVALID. An answer with `error` carries a status of base
 
 PARAMETERS = {
     "PART_GUILD": ["<part>", "<guild>"], "GUILD": ["<guild>"], "POD": ["<pod>"], "VERB": ["<verb>"],
-    "SHARD": ["<shard>"],
+    "SHARD": ["<shard>"], "SHARD_OF": ["<count>", "<shard>"],
 }
 
 

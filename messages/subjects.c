@@ -4,7 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum parameters { TAKES_PART_GUILD, TAKES_GUILD, TAKES_POD, TAKES_VERB, TAKES_SHARD };
+enum parameters {
+    TAKES_PART_GUILD,
+    TAKES_GUILD,
+    TAKES_POD,
+    TAKES_VERB,
+    TAKES_SHARD,
+    TAKES_SHARD_OF
+};
 
 static const struct {
     enum parameters takes;
@@ -72,6 +79,13 @@ static bool is_token(const char *text)
     {                                                                                              \
         struct subject s;                                                                          \
         (void)snprintf(s.text, sizeof(s.text), format, shard);                                     \
+        return s;                                                                                  \
+    }
+#define MAKE_SHARD_OF(function, format)                                                            \
+    struct subject subject_##function(uint32_t count, uint32_t shard)                              \
+    {                                                                                              \
+        struct subject s;                                                                          \
+        (void)snprintf(s.text, sizeof(s.text), format, count, shard);                              \
         return s;                                                                                  \
     }
 #define SUBJECT(NAME, function, parameters, format, ...) MAKE_##parameters(function, format)

@@ -43,6 +43,8 @@ struct subject subject_assignment(uint64_t guild_id);
 struct subject subject_coordinator(const char *verb);
 /* The shard's key in the KV bucket of sessions. */
 struct subject subject_shard(uint32_t shard);
+/* The same for a shard of a count that came by resharding. */
+struct subject subject_shard_of(uint32_t count, uint32_t shard);
 /* Stream that keeps the guild's log: "LOG_<part>". */
 struct subject subject_log_stream(uint64_t guild_id);
 

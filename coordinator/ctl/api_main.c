@@ -78,6 +78,7 @@ static enum ctl_exit on_pods(const struct request *r)
         { "VERSION", "version" },
         { "SCHEMA", "schema" },
         { "SHARDS", "shards" },
+        { "NEXT SHARDS", "next_shards" },
         { "STANDBY", "standbys" },
         { "LAST HEARTBEAT", "last_heartbeat" },
         { NULL, NULL },
@@ -277,7 +278,8 @@ static const struct {
     { "guilds", 0, on_guilds, false },     { "moves", 0, on_moves, false },
     { "reassign", 2, on_reassign, false }, { "drain", 1, on_drain, false },
     { "undrain", 1, on_undrain, false },   { "rebalance", 0, on_rebalance, false },
-    { "history", 1, on_history, false },   { "deploy-commands", 0, on_deploy_commands, true },
+    { "reshard", 1, on_reshard, false },   { "history", 1, on_history, false },
+    { "deploy-commands", 0, on_deploy_commands, true },
 };
 
 static bool read_count(const char *text, int64_t max, int64_t *ret)
@@ -306,6 +308,8 @@ static enum ctl_exit read_option(struct request *r, char **argv, int *i)
         return r->dry_run = true, CTL_DONE;
     if (!equals && !strcmp(name, "--force"))
         return r->force = true, CTL_DONE;
+    if (!equals && !strcmp(name, "--cancel"))
+        return r->cancel = true, CTL_DONE;
     if (n == 7 && !strncmp(name, "--limit", n))
         fine = read_count(value, INT32_MAX, &r->limit);
     else if (n == 9 && !strncmp(name, "--timeout", n))

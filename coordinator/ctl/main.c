@@ -28,6 +28,9 @@ static const char help[] =
     "                        process stays and gets none until undrain [--no-wait] [--timeout SECONDS]\n"
     "  undrain POD           lets the pod take guilds again\n"
     "  rebalance             evens out what the pods carry [--dry-run] [--force] [--limit N]\n"
+    "  reshard COUNT|auto    goes over to so many Discord shards (auto: as many as Discord recommends)\n"
+    "                        while the former ones go on, so that no event is lost [--dry-run]; status\n"
+    "                        shows how far it is; reshard --cancel gives it up\n"
     "  history [GUILD]       who owned what, when and why, the latest first [--limit N]\n"
     "  deploy-commands       compares the bot's commands with those that Discord has and writes them if\n"
     "                        something differs [--dry-run] [--guild GUILD]\n"
@@ -119,7 +122,7 @@ static bool is_api_verb(const char *verb)
 {
     static const char *const verbs[] = { "status",   "pods",           "guilds",  "moves",
                                          "reassign", "drain",          "undrain", "rebalance",
-                                         "history",  "deploy-commands" };
+                                         "reshard",  "history",        "deploy-commands" };
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (!strcmp(verb, verbs[i]))

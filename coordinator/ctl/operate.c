@@ -1,6 +1,7 @@
 /* The verbs for pods and for all guilds together. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -147,6 +148,60 @@ enum ctl_exit on_rebalance(const struct request *r)
         code = print_json(answer);
     else
         say_outcome(answer);
+    json_decref(answer);
+    return code;
+}
+
+/* ---- reshard ---- */
+
+static void say_reshard(const json_t *answer)
+{
+    int64_t from = json_int(answer, "from", 0), to = json_int(answer, "to", 0);
+
+    if (json_is_true(json_object_get(answer, "cancelled"))) {
+        (void)printf("the reshard to %" PRId64 " shards is given up: there are %" PRId64 "\n", to,
+                     from);
+        return;
+    }
+    (void)printf("from %" PRId64 " to %" PRId64 " shards: %s; Discord allows %" PRId64
+                 " session starts beside the reserve today\n",
+                 from, to,
+                 json_is_true(json_object_get(answer, "dry_run"))
+                     ? "it could begin now"
+                     : "it has begun, guildbusctl status shows how far it is",
+                 json_int(answer, "sessions_left", 0));
+}
+
+static json_t *reshard_body(const struct request *r)
+{
+    char *end = NULL;
+
+    if (r->cancel)
+        return r->word_count || r->dry_run ? NULL : json_pack("{s:b}", "cancel", 1);
+    if (r->word_count != 1)
+        return NULL;
+    if (!strcmp(r->words[0], "auto"))
+        return json_pack("{s:s, s:b}", "shard_count", "auto", "dry_run", r->dry_run);
+    long long count = strtoll(r->words[0], &end, 10);
+    if (*r->words[0] < '1' || *r->words[0] > '9' || *end)
+        return NULL;
+    return json_pack("{s:I, s:b}", "shard_count", (json_int_t)count, "dry_run", r->dry_run);
+}
+
+enum ctl_exit on_reshard(const struct request *r)
+{
+    json_t *answer = NULL;
+    CLEANUP(json_decref) json_t *body = reshard_body(r);
+
+    if (!body)
+        return usage("reshard takes COUNT, auto or --cancel", "");
+    enum ctl_exit code = api_post(r->api, "/reshard", body, &answer);
+    if (code != CTL_DONE)
+        return code;
+    if (r->json)
+        code = print_json(answer);
+    else
+        say_reshard(answer);
     json_decref(answer);
     return code;
 }

@@ -15,7 +15,7 @@ enum { DEFAULT_TIMEOUT_S = 60 };
 struct request {
     const char *verb, *words[2]; /* what follows the verb, less the options */
     int word_count;
-    bool json, wait, dry_run, force;
+    bool json, wait, dry_run, force, cancel;
     int64_t limit, timeout_s; /* limit -1: not given */
     uint64_t after, guild;    /* 0: not given */
     struct api *api;
@@ -33,6 +33,7 @@ void pause_between_polls(void);
 enum ctl_exit on_drain(const struct request *r);
 enum ctl_exit on_undrain(const struct request *r);
 enum ctl_exit on_rebalance(const struct request *r);
+enum ctl_exit on_reshard(const struct request *r);
 enum ctl_exit on_history(const struct request *r);
 
 /* ---- deploy_commands.c ---- */

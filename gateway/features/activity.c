@@ -1,6 +1,7 @@
 /* activity.c - who writes how much, where: one row of message_stats a message.
  *
- *     MESSAGE_CREATE ─▶ one INSERT      MESSAGE_UPDATE ─▶ counts anew      MESSAGE_REACTION_* ─▶ ±
+ *     MESSAGE_CREATE ─▶ one INSERT      MESSAGE_UPDATE ─▶ counts anew      MESSAGE_REACTION_* ─▶ ±,
+ *                                                   unless reactions_seen says that it is so already
  * 1 GUILD_CREATE, CHANNEL_*, THREAD_* ─▶ channel_info ─▶ channel_category of later messages
  *
  * Messages of people only, and only those with text. No REST: what channel_info does not know is
@@ -91,6 +92,10 @@ static enum status forget_message(struct unit *u, uint64_t message_id, struct er
 
     unit_bind_id(q, 1, u->guild_id);
     unit_bind_id(q, 2, message_id);
+    TRY(unit_run(u, q, err));
+    q = unit_sql(u, "DELETE FROM reactions_seen WHERE guild_id = ?1 AND message_id = ?2");
+    unit_bind_id(q, 1, u->guild_id);
+    unit_bind_id(q, 2, message_id);
     return unit_run(u, q, err);
 }
 
@@ -119,6 +124,43 @@ enum status on_message_delete_bulk(struct unit *u, const json_t *d, struct err *
     return STATUS_OK;
 }
 
+/* One person may react with the same emoji plainly and with a burst. NULL: no room. */
+static const char *emoji_key(struct unit *u, const json_t *d)
+{
+    const json_t *emoji = json_object_get(d, "emoji");
+    const char *id = json_str(emoji, "id");
+
+    return arena_printf(u->arena, "%s%.64s", json_bool(d, "burst") ? "!" : "",
+                        *id ? id : json_str(emoji, "name"));
+}
+
+/* Discord, and two sessions that overlap, may say a thing twice, in order: what is so already is
+ * not counted again. Only of messages that have a row. NOT_FOUND: nothing is to be counted. */
+static enum status see_reaction(struct unit *u, const json_t *d, bool is_there, struct err *err)
+{
+    sqlite3_stmt *q = unit_sql(
+        u, "INSERT INTO reactions_seen(guild_id, message_id, user_id, emoji, is_there, at_ms)"
+           " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS"
+           " (SELECT 1 FROM message_stats WHERE guild_id = ?1 AND message_id = ?2)"
+           " ON CONFLICT(guild_id, message_id, user_id, emoji) DO UPDATE SET"
+           " is_there = excluded.is_there, at_ms = excluded.at_ms"
+           " WHERE reactions_seen.is_there <> excluded.is_there RETURNING 1");
+    const char *emoji = emoji_key(u, d);
+
+    if (!emoji)
+        return err_set(err, STATUS_BUSY, "the unit is too large");
+    unit_bind_id(q, 1, u->guild_id);
+    unit_bind_id(q, 2, json_id(d, "message_id"));
+    unit_bind_id(q, 3, json_id(d, "user_id"));
+    unit_bind_text(q, 4, emoji);
+    unit_bind_int(q, 5, is_there);
+    unit_bind_int(q, 6, u->now_ms);
+    enum status status = unit_step(u, q, err);
+    if (status == STATUS_OK)
+        sqlite3_reset(q);
+    return status;
+}
+
 /* A removal can be seen without its addition (the message is older than its row): never below 0. */
 static enum status count_reaction(struct unit *u, const json_t *d, int by, struct err *err)
 {
@@ -126,6 +168,9 @@ static enum status count_reaction(struct unit *u, const json_t *d, int by, struc
 
     if (!message_id)
         return err_set(err, STATUS_INVALID, "a reaction without its message_id");
+    enum status seen = see_reaction(u, d, by > 0, err);
+    if (seen != STATUS_OK)
+        return seen == STATUS_NOT_FOUND ? STATUS_OK : seen;
     sqlite3_stmt *q = unit_sql(u, "UPDATE message_stats SET react_count = react_count + ?3"
                                   " WHERE guild_id = ?1 AND message_id = ?2"
                                   " AND react_count + ?3 >= 0");

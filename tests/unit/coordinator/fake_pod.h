@@ -76,6 +76,10 @@ struct fake_pod {
     uint32_t says_followed; /* in place of their number; UINT32_MAX: their number */
     Guildbus__V1__GuildLoad busiest[4];
     size_t busiest_count;
+    /* resharding: as told, unless it is too old for it, or slow */
+    bool can_reshard, never_ready, never_keeps, never_retires;
+    uint32_t session_total, session_remaining;
+    uint32_t next_shards[64];
 };
 
 /* ---- fake pods ---- */
@@ -151,8 +155,29 @@ static void pod_on_beat(void *ctx, uint64_t tag UNUSED, enum status status, cons
         return;
     }
     assert_true(p->reply.n_shards <= ARRAY_LEN(p->shards));
+    assert_true(p->reply.n_next_shards <= ARRAY_LEN(p->next_shards));
+    if (p->reply.n_next_shards)
+        memcpy(p->next_shards, e->heartbeat_reply->next_shards,
+               p->reply.n_next_shards * sizeof(p->next_shards[0]));
     if (p->reply.n_shards)
         memcpy(p->shards, e->heartbeat_reply->shards, p->reply.n_shards * sizeof(p->shards[0]));
+}
+
+static void pod_say_shards(struct fake_pod *p, Guildbus__V1__Heartbeat *h)
+{
+    bool keeps = p->reply.reshard_stage >= GUILDBUS__V1__RESHARD_STAGE__RESHARD_KEEPING,
+         retires = p->reply.reshard_stage == GUILDBUS__V1__RESHARD_STAGE__RESHARD_RETIRING;
+
+    h->can_reshard = p->can_reshard;
+    h->session_total = p->session_total;
+    h->session_remaining = p->session_remaining;
+    h->session_reset_after_ms = 3600000;
+    h->next_shard_count = p->reply.next_shard_count;
+    h->next_ready = h->next_keeping = p->next_shards;
+    h->n_next_ready = p->never_ready ? 0 : p->reply.n_next_shards;
+    h->n_next_keeping = keeps && !p->never_keeps ? h->n_next_ready : 0;
+    h->retired = p->shards;
+    h->n_retired = retires && !p->never_retires ? p->reply.n_shards : 0;
 }
 
 static void pod_beat(struct fake_pod *p)
@@ -179,6 +204,7 @@ static void pod_beat(struct fake_pod *p)
         busiest[i] = &p->busiest[i];
     h.busiest = busiest;
     h.n_busiest = p->busiest_count;
+    pod_say_shards(p, &h);
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT;
     e.heartbeat = &h;
     p->beat_in_flight = true;

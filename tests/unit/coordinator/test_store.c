@@ -232,6 +232,64 @@ TEST_ON_BOTH(test_shards_are_kept_and_cut)
     assert_int_equal(count, 3);
 }
 
+static void count_next(void *ctx, const struct shard_row *row)
+{
+    struct counted *n = ctx;
+
+    n->rows += row->is_next;
+}
+
+static void note_history(void *ctx, const struct history_row *row)
+{
+    struct history_row *last = ctx;
+
+    if (!last->id)
+        *last = *row;
+}
+
+TEST_ON_BOTH(test_a_reshard_is_kept_and_done_or_given_up)
+{
+    const struct reshard_row begun = { 5, 1, "reshard_begins", "2 to 5: operator" },
+                             none = { .what = "resharded", .why = "2 to 5 shards" },
+                             off = { .to = 0 };
+    const struct history_query all = { .limit = 10 };
+    CLEANUP(plan_release) struct plan plan = { 0 };
+    struct history_row last = { 0 };
+    struct counted n = { 0 };
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < 2; i++)
+        plan_shard(&plan, &(struct shard_row){ .shard = i, .pod = "a" });
+    OK(store_reshard(w->store, &begun, NULL));
+    for (uint32_t i = 0; i < 5; i++)
+        plan_shard(&plan, &(struct shard_row){ .shard = i, .pod = "b", .is_next = true });
+    assert_int_equal(plan.shard_count, 7);
+    OK(store_commit(w->store, &plan, NULL));
+    OK(store_shards(w->store, count_next, &n, NULL));
+    assert_int_equal(n.rows, 5);
+    OK(store_meta(w->store, "reshard_count", &count, NULL));
+    assert_int_equal(count, 5);
+
+    OK(store_reshard_commit(w->store, 5, &none, NULL));
+    n = (struct counted){ 0 };
+    OK(store_shards(w->store, count_shard, &n, NULL));
+    assert_int_equal(n.rows, 5);
+    assert_string_equal(n.last_pod, "b");
+    OK(store_meta(w->store, "shard_count", &count, NULL));
+    assert_int_equal(count, 5);
+    OK(store_meta(w->store, "reshard_count", &count, NULL));
+    assert_int_equal(count, 0);
+    OK(store_history(w->store, &all, note_history, &last, NULL));
+    assert_string_equal(last.what, "resharded");
+    assert_string_equal(last.why, "2 to 5 shards");
+
+    OK(store_commit(w->store, &plan, NULL)); /* next ones again */
+    OK(store_reshard(w->store, &off, NULL));
+    n = (struct counted){ 0 };
+    OK(store_shards(w->store, count_next, &n, NULL));
+    assert_int_equal(n.rows, 0);
+}
+
 TEST_ON_BOTH(test_one_identify_per_bucket_and_interval)
 {
     int64_t wait_ms = -1;

@@ -52,6 +52,7 @@ struct world {
     /* of conditions */
     uint64_t want;
     const struct pod *whose;
+    uint32_t count; /* of the shards that publish */
 };
 
 /* ---- the simulated Discord ---- */
@@ -240,7 +241,8 @@ static void pod_start(struct pod *p, bool ask_coordinator)
         fail_msg("%s", err.text);
     p->stopped = false;
     incarnation++;
-    shards_want(p->shards, SHARD_COUNT, ids, SHARD_COUNT);
+    shards_want(p->shards, &(struct shards_wish){
+                               .count = SHARD_COUNT, .ids = ids, .id_count = SHARD_COUNT });
 }
 
 /* As a crash: nothing is saved or released. The loop goes on, so answers on their way are read
@@ -281,6 +283,7 @@ static int world_start(void **state)
     assert_int_equal(loop_new(&w->loop, NULL), STATUS_OK);
     assert_int_equal(http_client_new("test", &w->client, NULL), STATUS_OK);
     w->timer = loop_timer_new(w->loop, on_ask, w);
+    w->count = SHARD_COUNT;
     w->a = (struct pod){ .world = w, .name = "gw-a" };
     w->b = (struct pod){ .world = w, .name = "gw-b" };
     const struct bus_config config = { .url = w->nats.url, .name = "set-up" };
@@ -323,18 +326,23 @@ static json_t *js_ask(struct bus *bus, const char *subject, const char *body)
     return root;
 }
 
-/* The shard's record, as an operator reads it. */
-static void read_record(struct bus *bus, uint32_t shard, struct shard_record *ret)
+/* The shard's record, as an operator reads it; the first set of shards has plain keys. False: it is
+ * deleted. */
+static bool read_record(struct bus *bus, uint32_t count, uint32_t shard, struct shard_record *ret)
 {
-    char subject[128];
+    const struct subject key =
+        count == SHARD_COUNT ? subject_shard(shard) : subject_shard_of(count, shard);
+    char subject[256];
     CLEANUP(xfree) char *data = NULL;
     size_t size;
 
-    (void)snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.KV_SHARDS.$KV.SHARDS.shard-%u",
-                   shard);
+    (void)snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.KV_SHARDS.%s", key.text);
     const struct bus_out out = { .subject = subject };
     assert_int_equal(bus_request_wait(bus, &out, 5000, &data, &size, NULL), STATUS_OK);
+    if (!size)
+        return false;
     assert_int_equal(shard_record_parse(data, size, ret, NULL), STATUS_OK);
+    return true;
 }
 
 /* The records have reached what Discord has for the sessions: all was published. They never pass
@@ -350,17 +358,19 @@ static bool is_all_saved(struct world *w)
     assert_int_equal(json_parse(text, strlen(text), &root, NULL), STATUS_OK);
     json_array_foreach(json_object_get(root, "sessions"), i, s)
     {
-        uint32_t shard =
-            (uint32_t)json_integer_value(json_array_get(json_object_get(s, "shard"), 0));
+        const json_t *of = json_object_get(s, "shard");
+        uint32_t shard = (uint32_t)json_integer_value(json_array_get(of, 0));
         struct shard_record record;
-        read_record(w->whose->bus, shard, &record);
+        if ((uint32_t)json_integer_value(json_array_get(of, 1)) != w->count)
+            continue;
+        assert_true(read_record(w->whose->bus, w->count, shard, &record));
         if (strcmp(record.session.id, json_str(s, "session_id")) != 0)
             continue; /* one that was given up */
         assert_true((int64_t)record.session.seq <= json_int(s, "seq", 0));
         assert_string_equal(record.pod, w->whose->name);
         saved += (int64_t)record.session.seq == json_int(s, "seq", 0) && json_bool(s, "connected");
     }
-    return saved == SHARD_COUNT;
+    return saved == w->count;
 }
 
 static uint64_t stored_count(struct bus *bus)
@@ -477,6 +487,48 @@ static size_t check_all_stored(struct world *w, struct bus *bus)
     }
     assert_int_equal(line_count(sent), line_count(stored));
     return line_count(sent);
+}
+
+static bool are_lines_equal(const json_t *a, size_t from_a, const json_t *b, size_t from_b,
+                            size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!json_equal(json_array_get(a, from_a + i), json_array_get(b, from_b + i)))
+            return false;
+    return true;
+}
+
+/* What stands there is all that was sent up to some event, then all from that one or an earlier one
+ * on: one set of shards after the other. */
+static bool is_sent_and_replayed(const json_t *sent, const json_t *there)
+{
+    size_t n = json_array_size(sent), m = json_array_size(there), again = m - n;
+
+    if (m < n)
+        return false;
+    for (size_t from = 0; from + again <= n; from++)
+        if (are_lines_equal(there, 0, sent, 0, from + again) &&
+            are_lines_equal(there, from + again, sent, from, n - from))
+            return true;
+    return false;
+}
+
+/* As check_all_stored, after another set of shards has taken over. Returns how many came twice. */
+static size_t check_all_stored_over(struct world *w, struct bus *bus)
+{
+    CLEANUP(json_decref) json_t *sent = sent_events(w);
+    CLEANUP(json_decref) json_t *stored = stored_events(bus);
+    const char *guild;
+    json_t *lines;
+
+    json_object_foreach(sent, guild, lines)
+    {
+        const json_t *there = json_object_get(stored, guild);
+        if (!is_sent_and_replayed(lines, there))
+            fail_msg("guild %s: sent %zu, stored %zu, not one set of shards after the other", guild,
+                     json_array_size(lines), json_array_size(there));
+    }
+    return line_count(stored) - line_count(sent);
 }
 
 #endif

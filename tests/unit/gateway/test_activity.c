@@ -161,7 +161,10 @@ static void test_deleted_messages_lose_their_rows(void **state UNUSED)
 
 static void test_reactions_add_up_and_never_go_below_zero(void **state UNUSED)
 {
-    const char *reaction = "{\"message_id\":\"1000000000000000001\"}";
+    const char *reaction = "{\"message_id\":\"1000000000000000001\",\"user_id\":\"1\","
+                           "\"emoji\":{\"id\":null,\"name\":\"x\"}}";
+    const char *other = "{\"message_id\":\"1000000000000000001\",\"user_id\":\"2\","
+                        "\"emoji\":{\"id\":null,\"name\":\"x\"}}";
     struct bench b;
 
     bench_setup(&b);
@@ -169,9 +172,88 @@ static void test_reactions_add_up_and_never_go_below_zero(void **state UNUSED)
     assert_int_equal(bench_event(&b, on_reaction_remove, reaction), STATUS_OK);
     assert_int_equal(bench_int(&b, "SELECT react_count FROM message_stats"), 0);
     assert_int_equal(bench_event(&b, on_reaction_add, reaction), STATUS_OK);
-    assert_int_equal(bench_event(&b, on_reaction_add, reaction), STATUS_OK);
+    assert_int_equal(bench_event(&b, on_reaction_add, other), STATUS_OK);
     assert_int_equal(bench_event(&b, on_reaction_remove, reaction), STATUS_OK);
     assert_int_equal(bench_int(&b, "SELECT react_count FROM message_stats"), 1);
+    bench_stop(&b);
+}
+
+#define REACTION(user, emoji, more)                                                                \
+    "{\"message_id\":\"1000000000000000001\",\"user_id\":\"" user "\",\"emoji\":" emoji more "}"
+#define HEART "{\"id\":null,\"name\":\"\xe2\x9d\xa4\"}"
+
+static int64_t reactions(struct bench *b)
+{
+    return bench_int(b, "SELECT react_count FROM message_stats");
+}
+
+static void test_a_reaction_that_comes_again_counts_once(void **state UNUSED)
+{
+    static const char *const different[] = {
+        REACTION("1", HEART, ""),
+        REACTION("2", HEART, ""),
+        REACTION("1", "{\"id\":\"77\",\"name\":\"x\"}", ""),
+        REACTION("1", "{\"id\":\"78\",\"name\":\"x\"}", ""),
+        REACTION("1", HEART, ",\"burst\":true"),
+    };
+    struct bench b;
+
+    bench_setup(&b);
+    assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
+    for (size_t again = 0; again < 2; again++)
+        for (size_t i = 0; i < ARRAY_LEN(different); i++)
+            assert_int_equal(bench_event(&b, on_reaction_add, different[i]), STATUS_OK);
+    assert_int_equal(reactions(&b), 5);
+    assert_int_equal(b.last_rows, 0); /* the log does not grow by it */
+    for (size_t again = 0; again < 2; again++)
+        assert_int_equal(bench_event(&b, on_reaction_remove, different[0]), STATUS_OK);
+    assert_int_equal(reactions(&b), 4);
+    /* A removal of one that was there before we looked. */
+    for (size_t again = 0; again < 2; again++)
+        assert_int_equal(bench_event(&b, on_reaction_remove, REACTION("9", HEART, "")), STATUS_OK);
+    assert_int_equal(reactions(&b), 3);
+    bench_stop(&b);
+}
+
+/* As when another session says the last seconds again, in order. */
+static void test_events_that_come_again_in_order_change_nothing(void **state UNUSED)
+{
+    struct bench b;
+
+    bench_setup(&b);
+    assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
+    assert_int_equal(bench_event(&b, on_reaction_add, REACTION("1", HEART, "")), STATUS_OK);
+    for (size_t again = 0; again < 2; again++) {
+        assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
+        assert_int_equal(bench_event(&b, on_reaction_remove, REACTION("1", HEART, "")), STATUS_OK);
+        assert_int_equal(bench_event(&b, on_reaction_add, REACTION("1", HEART, "")), STATUS_OK);
+        assert_int_equal(bench_event(&b, on_reaction_add, REACTION("2", HEART, "")), STATUS_OK);
+        assert_int_equal(reactions(&b), 2);
+        assert_int_equal(bench_event(&b, on_message_update,
+                                     "{\"id\":\"1000000000000000001\",\"content\":\"a b\"}"),
+                         STATUS_OK);
+    }
+    assert_string_equal(bench_text(&b, "SELECT json_array(react_count, word_count)"
+                                       " FROM message_stats"),
+                        "[2,2]");
+    for (size_t again = 0; again < 2; again++) {
+        assert_int_equal(bench_event(&b, on_message_create, MESSAGE("x")), STATUS_OK);
+        assert_int_equal(bench_event(&b, on_reaction_add, REACTION("3", HEART, "")), STATUS_OK);
+        assert_int_equal(bench_event(&b, on_message_delete, "{\"id\":\"1000000000000000001\"}"),
+                         STATUS_OK);
+    }
+    assert_int_equal(bench_int(&b, "SELECT count(*) FROM message_stats"), 0);
+    assert_int_equal(bench_int(&b, "SELECT count(*) FROM reactions_seen"), 0);
+    bench_stop(&b);
+}
+
+static void test_reactions_to_unknown_messages_leave_nothing(void **state UNUSED)
+{
+    struct bench b;
+
+    bench_setup(&b);
+    assert_int_equal(bench_event(&b, on_reaction_add, REACTION("1", HEART, "")), STATUS_OK);
+    assert_int_equal(bench_int(&b, "SELECT count(*) FROM reactions_seen"), 0);
     bench_stop(&b);
 }
 
@@ -257,6 +339,9 @@ int main(void)
         cmocka_unit_test(test_update_without_content_or_without_change_writes_nothing),
         cmocka_unit_test(test_deleted_messages_lose_their_rows),
         cmocka_unit_test(test_reactions_add_up_and_never_go_below_zero),
+        cmocka_unit_test(test_a_reaction_that_comes_again_counts_once),
+        cmocka_unit_test(test_events_that_come_again_in_order_change_nothing),
+        cmocka_unit_test(test_reactions_to_unknown_messages_leave_nothing),
         cmocka_unit_test(test_guild_brings_its_name_and_channels),
         cmocka_unit_test(test_channels_are_followed),
         cmocka_unit_test(test_nonsense_is_refused),

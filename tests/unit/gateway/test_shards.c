@@ -116,7 +116,7 @@ static void test_another_pod_takes_over_what_was_given_up(void **state)
 
     start_live(w);
     half_way(w, 1000, 1000);
-    shards_want(w->a.shards, SHARD_COUNT, NULL, 0);
+    shards_want(w->a.shards, &(struct shards_wish){ .count = SHARD_COUNT });
     pod_start(&w->b, false);
     w->whose = &w->b;
     wait_for(w, holds_all);
@@ -137,7 +137,7 @@ static void test_a_holder_that_was_replaced_stops(void **state)
     wait_for(w, holds_all);
     w->whose = &w->a;
     wait_for(w, holds_nothing);
-    shards_want(w->a.shards, SHARD_COUNT, NULL, 0);
+    shards_want(w->a.shards, &(struct shards_wish){ .count = SHARD_COUNT });
     finish(w, &w->b);
     assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT);
 }
@@ -331,6 +331,152 @@ static void test_the_coordinator_grants_and_hears_of_the_guilds(void **state)
     json_decref(coordinator.guilds);
 }
 
+/* ---- two sets of shards ---- */
+
+enum { NEXT_COUNT = 5 };
+static const uint32_t all_ids[NEXT_COUNT] = { 0, 1, 2, 3, 4 };
+
+static void want_both(struct pod *p, enum shards_stage stage)
+{
+    shards_want(p->shards, &(struct shards_wish){ .count = SHARD_COUNT,
+                                                  .ids = all_ids,
+                                                  .id_count = SHARD_COUNT,
+                                                  .next_count = NEXT_COUNT,
+                                                  .next_ids = all_ids,
+                                                  .next_id_count = NEXT_COUNT,
+                                                  .stage = stage });
+}
+
+static bool is_next_ready(struct world *w)
+{
+    uint32_t ids[NEXT_COUNT];
+    return shards_next_ready(w->whose->shards, ids, NEXT_COUNT) == NEXT_COUNT &&
+           shards_unsettled(w->whose->shards) == 0;
+}
+
+static bool is_next_keeping(struct world *w)
+{
+    uint32_t ids[NEXT_COUNT];
+    return shards_next_keeping(w->whose->shards, ids, NEXT_COUNT) == NEXT_COUNT;
+}
+
+static bool is_retired(struct world *w)
+{
+    uint32_t ids[NEXT_COUNT];
+    return shards_retired(w->whose->shards, ids, NEXT_COUNT) == SHARD_COUNT;
+}
+
+static void open_next(struct world *w, struct pod *p)
+{
+    w->whose = p;
+    want_both(p, SHARDS_OPENING);
+    wait_for(w, is_next_ready);
+}
+
+static void keep_next(struct world *w, struct pod *p)
+{
+    w->whose = p;
+    want_both(p, SHARDS_KEEPING);
+    wait_for(w, is_next_keeping);
+}
+
+/* The next set is the current one. */
+static void go_over(struct world *w, struct pod *p)
+{
+    w->whose = p;
+    want_both(p, SHARDS_RETIRING);
+    wait_for(w, is_retired);
+    w->count = NEXT_COUNT;
+    shards_want(p->shards, &(struct shards_wish){ .count = NEXT_COUNT,
+                                                  .ids = all_ids,
+                                                  .id_count = NEXT_COUNT });
+}
+
+static void finish_over(struct world *w, struct pod *p)
+{
+    struct shard_record record;
+
+    wait_for(w, is_traffic_over);
+    w->whose = p;
+    wait_for(w, is_all_saved);
+    assert_int_equal(sim_count(w, "gateway", "live"), NEXT_COUNT);
+    print_message("%zu events came twice\n", check_all_stored_over(w, p->bus));
+    for (uint32_t shard = 0; shard < SHARD_COUNT; shard++)
+        assert_false(read_record(p->bus, SHARD_COUNT, shard, &record));
+    assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT + NEXT_COUNT);
+    assert_int_equal(sim_count(w, "gateway", "closed_1000_by_client"), 0);
+}
+
+static void test_another_set_of_shards_takes_over_without_a_gap(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 12000, 1000);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    open_next(w, &w->a); /* somewhere one was not ready: the former ones have published that */
+    keep_next(w, &w->a);
+    go_over(w, &w->a);
+    finish_over(w, &w->a);
+}
+
+static void test_a_crash_amid_two_sets_of_shards_loses_nothing(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 12000, 1000);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    pod_kill(&w->a);
+    pod_start(&w->b, false);
+    keep_next(w, &w->b);
+    want_both(&w->b, SHARDS_RETIRING);
+    pod_kill(&w->b);
+    pod_start(&w->a, false);
+    keep_next(w, &w->a);
+    go_over(w, &w->a);
+    finish_over(w, &w->a);
+}
+
+static void test_a_shard_that_lost_its_connection_catches_up_before_it_retires(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 12000, 1000);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    sim_fault(w, "drop", 4000);
+    go_over(w, &w->a);
+    finish_over(w, &w->a);
+}
+
+static bool is_alone_again(struct world *w)
+{
+    return sim_count(w, "gateway", "live") == SHARD_COUNT;
+}
+
+static void test_a_next_set_that_is_given_up_leaves_nothing_behind(void **state)
+{
+    struct world *w = *state;
+    struct shard_record record;
+
+    start_live(w);
+    half_way(w, 12000, 1000);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    shards_want(w->a.shards, &(struct shards_wish){ .count = SHARD_COUNT,
+                                                    .ids = all_ids,
+                                                    .id_count = SHARD_COUNT });
+    wait_for(w, is_alone_again);
+    finish(w, &w->a);
+    for (uint32_t shard = 0; shard < NEXT_COUNT; shard++)
+        assert_false(read_record(w->a.bus, NEXT_COUNT, shard, &record));
+    assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT + NEXT_COUNT);
+}
+
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
 
 int main(void)
@@ -349,6 +495,10 @@ int main(void)
         LIVE(test_a_bus_that_stands_still_holds_discord_back),
         LIVE(test_a_restart_of_nats_loses_nothing),
         LIVE(test_the_coordinator_grants_and_hears_of_the_guilds),
+        LIVE(test_another_set_of_shards_takes_over_without_a_gap),
+        LIVE(test_a_crash_amid_two_sets_of_shards_loses_nothing),
+        LIVE(test_a_shard_that_lost_its_connection_catches_up_before_it_retires),
+        LIVE(test_a_next_set_that_is_given_up_leaves_nothing_behind),
     };
     return cmocka_run_group_tests_name("shards", tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@ static void test_each_kind_is_spelled_as_the_table_says(void **state UNUSED)
     assert_string_equal(subject_control("gw-1").text, "pod.gw-1.control");
     assert_string_equal(subject_coordinator("guilds-seen").text, "coordinator.guilds-seen");
     assert_string_equal(subject_shard(12).text, "$KV.SHARDS.shard-12");
+    assert_string_equal(subject_shard_of(16, 12).text, "$KV.SHARDS.shard-16-12");
     assert_string_equal(subject_wildcard(SUBJECT_EVENT), "event.>");
     assert_string_equal(subject_of_part(SUBJECT_LOG, 11).text, "log.11.>");
 }
