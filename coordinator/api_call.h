@@ -41,7 +41,7 @@ struct api_call {
     uint64_t id; /* of the path, of the body, after, or before */
     uint64_t guild_id;
     bool from_start, has_guild, dry_run, force, cancel;
-    uint32_t limit; /* rebalance: 0: not said */
+    uint32_t limit;       /* rebalance: 0: not said */
     uint32_t shard_count; /* reshard: 0: as Discord recommends */
     char pod[POD_ID_SIZE];
     /* a change, as it came; malloc'd */

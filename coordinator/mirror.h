@@ -104,7 +104,7 @@ struct mirror {
     int64_t now_ms;   /* monotonic, when it was changed last; 0: it is being loaded */
     char (*shards)[POD_ID_SIZE];
     uint32_t shard_count;
-    bool *retired; /* of each shard, while a reshard is under way; NULL: none is */
+    bool *retired;            /* of each shard, while a reshard is under way; NULL: none is */
     struct mirror_next *next; /* the shards of the next count */
     uint32_t next_count;      /* 0: no reshard is under way */
 };

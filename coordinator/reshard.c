@@ -88,8 +88,7 @@ enum status reshard_judge(const struct reshard_case *c, struct err *err)
     if (c->sessions < c->to)
         return err_set(err, STATUS_BUSY,
                        "%u shards need as many session starts, and of today's %" PRId64
-                       " only %" PRId64
-                       " are left beside the reserve (IDENTIFY_RESERVE_PERCENT)",
+                       " only %" PRId64 " are left beside the reserve (IDENTIFY_RESERVE_PERCENT)",
                        c->to, c->sessions_total, c->sessions);
     return STATUS_OK;
 }

@@ -48,9 +48,9 @@ void reshard_enter(struct reshard *r, enum reshard_stage stage, int64_t now_ms);
 
 /* Whether a reshard may begin. */
 struct reshard_case {
-    uint32_t current, to, most;       /* shards */
-    uint32_t under_way;               /* the count that one leads to already; 0: none */
-    uint32_t setting;                 /* SHARD_COUNT that would lead back; 0: none */
+    uint32_t current, to, most; /* shards */
+    uint32_t under_way;         /* the count that one leads to already; 0: none */
+    uint32_t setting;           /* SHARD_COUNT that would lead back; 0: none */
     uint64_t guilds;
     uint32_t pods, pods_unable;       /* alive; of these, too old for it */
     int64_t sessions_total, sessions; /* a day, 0: not known; that may be started now */
@@ -62,7 +62,8 @@ enum status reshard_judge(const struct reshard_case *c, struct err *err) MUST_CH
 struct reshard_reasons {
     uint32_t setting; /* SHARD_COUNT; 0: as Discord recommends */
     uint32_t current, recommended;
-    uint32_t decided; /* what was recommended when the count was decided last: was not followed then */
+    uint32_t
+        decided; /* what was recommended when the count was decided last: was not followed then */
     uint64_t guilds;
 };
 uint32_t reshard_wanted(const struct reshard_reasons *r);

@@ -11,8 +11,8 @@
 
 enum { AUTO_EACH_MS = 1000, AUTO_AGAIN_MS = 60000, CANCELLED_REST_MS = 600000 };
 
-static struct metric stage_gauge = METRIC_GAUGE(
-    "guildbus_coordinator_reshard_stage", "0 none, 1 opening, 2 keeping, 3 retiring");
+static struct metric stage_gauge =
+    METRIC_GAUGE("guildbus_coordinator_reshard_stage", "0 none, 1 opening, 2 keeping, 3 retiring");
 static struct metric next_gauge =
     METRIC_GAUGE("guildbus_coordinator_next_shards", "shards that a reshard leads to; 0: none");
 static struct metric ready_gauge =
@@ -288,8 +288,7 @@ static enum status begin_by_itself(struct coordinator *c, struct err *err)
         return STATUS_OK; /* it has just begun to lead */
     c->next_reshard_ms = clock_now_ms() + AUTO_AGAIN_MS;
     log_warn("reshard_is_due", "shards=%u wanted=%u text=%s", reasons.current, to,
-             LOG_QUOTE(is_auto(c) ? why.text
-                                  : "GUILDBUS_RESHARD is off: see guildbusctl reshard"));
+             LOG_QUOTE(is_auto(c) ? why.text : "GUILDBUS_RESHARD is off: see guildbusctl reshard"));
     return STATUS_OK;
 }
 

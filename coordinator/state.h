@@ -257,8 +257,8 @@ struct reshard_wish {
 };
 /* An operator's. What speaks against it is said in refused, and nothing was stored. */
 enum status reshards_wish(struct coordinator *c, const struct reshard_wish *wish,
-                          struct reshard_case *ret_case, struct err *refused,
-                          struct err *err) MUST_CHECK;
+                          struct reshard_case *ret_case, struct err *refused, struct err *err)
+    MUST_CHECK;
 /* "": none is under way. */
 void reshards_say(const struct coordinator *c, char *text, size_t size);
 

@@ -457,8 +457,8 @@ static enum status replace_shards(struct store *store, uint32_t count,
     return reshard_in(store, row, err);
 }
 
-enum status store_reshard_commit(struct store *store, uint32_t count,
-                                 const struct reshard_row *row, struct err *err)
+enum status store_reshard_commit(struct store *store, uint32_t count, const struct reshard_row *row,
+                                 struct err *err)
 {
     TRY(begin_fenced(store, err));
     return end(store, replace_shards(store, count, row, err), err);

@@ -198,8 +198,8 @@ struct reshard_row {
 enum status store_reshard(struct store *store, const struct reshard_row *row, struct err *err)
     MUST_CHECK;
 /* The next shards are the current ones from now on; row: none is under way. */
-enum status store_reshard_commit(struct store *store, uint32_t count,
-                                 const struct reshard_row *row, struct err *err) MUST_CHECK;
+enum status store_reshard_commit(struct store *store, uint32_t count, const struct reshard_row *row,
+                                 struct err *err) MUST_CHECK;
 /* One grant per bucket and interval. *ret_wait_ms 0: granted now. */
 enum status store_identify(struct store *store, uint32_t bucket, int64_t interval_ms,
                            int64_t *ret_wait_ms, struct err *err) MUST_CHECK;

@@ -17,8 +17,8 @@
 #include "messages/codec.h"
 
 enum {
-    UNITS_PER_COMMIT = 512,            /* bounds how long the first unit of a group waits */
-    ANSWERED_KEPT_MS = 15 * 60 * 1000, /* an interaction's token lives as long */
+    UNITS_PER_COMMIT = 512,             /* bounds how long the first unit of a group waits */
+    ANSWERED_KEPT_MS = 15 * 60 * 1000,  /* an interaction's token lives as long */
     REACTIONS_KEPT_MS = 60 * 60 * 1000, /* far longer than two sessions overlap */
     RECORD_BYTES =
         768 * 1024, /* NATS takes 1 MB; the rest is for headers and what one batch already has */
@@ -127,10 +127,10 @@ void guild_prune(struct guild *g)
     struct batch *b;
     struct err err = { 0 };
     sqlite3_stmt *answered = unit_sql(&u, "DELETE FROM answered WHERE guild_id=?1 AND at_ms<?2");
-    sqlite3_stmt *seen = unit_sql(
-        &u, "DELETE FROM reactions_seen WHERE (guild_id, message_id, user_id, emoji) IN"
-            " (SELECT guild_id, message_id, user_id, emoji FROM reactions_seen"
-            " WHERE guild_id=?1 AND at_ms<?2 LIMIT 5000)"); /* a record takes no more */
+    sqlite3_stmt *seen =
+        unit_sql(&u, "DELETE FROM reactions_seen WHERE (guild_id, message_id, user_id, emoji) IN"
+                     " (SELECT guild_id, message_id, user_id, emoji FROM reactions_seen"
+                     " WHERE guild_id=?1 AND at_ms<?2 LIMIT 5000)"); /* a record takes no more */
 
     if (forget_older(&u, answered, ANSWERED_KEPT_MS, &err) != STATUS_OK ||
         forget_older(&u, seen, REACTIONS_KEPT_MS, &err) != STATUS_OK ||

@@ -216,10 +216,12 @@ struct identify_wish *identify_ask(struct identify_gate *gate, uint32_t shard, u
 {
     struct identify_wish *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct identify_wish){
-        .gate = gate, .shard = shard, .count = count, .on_granted = on_granted, .ctx = ctx,
-        .retry_ms = RETRY_MS
-    };
+    *w = (struct identify_wish){ .gate = gate,
+                                 .shard = shard,
+                                 .count = count,
+                                 .on_granted = on_granted,
+                                 .ctx = ctx,
+                                 .retry_ms = RETRY_MS };
     w->timer = loop_timer_new(gate->config.loop, try_now, w);
     loop_timer_start(w->timer, 0);
     return w;

@@ -17,8 +17,8 @@ enum {
     INTENTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 10 | 1 << 12 | 1 << 15 | 1 << 21,
     STOP_MAX_MS = 10000, /* for the last acks and the last save */
     PAUSE_WARN_EACH_MS = 10000,
-    SEND_TEXT_MAX = 4096, /* Discord: bytes a payload, else close code 4002 */
-    FLOOD_MS = 5000,      /* guilds that Discord has not sent by then are unavailable */
+    SEND_TEXT_MAX = 4096,  /* Discord: bytes a payload, else close code 4002 */
+    FLOOD_MS = 5000,       /* guilds that Discord has not sent by then are unavailable */
     RETIRE_MAX_MS = 15000, /* to catch up; meanwhile the next shards' events wait */
 };
 
@@ -539,9 +539,8 @@ static void on_released(void *ctx)
 {
     struct shard_holder *h = ctx;
 
-    log_info(h->discarding ? "shard_discarded" : "shard_released",
-             "shard=%u count=%u seq=%" PRIu64, h->shard, h->count,
-             shard_publisher_watermark(h->publisher));
+    log_info(h->discarding ? "shard_discarded" : "shard_released", "shard=%u count=%u seq=%" PRIu64,
+             h->shard, h->count, shard_publisher_watermark(h->publisher));
     h->ended_well = true;
     end(h);
 }
@@ -561,9 +560,12 @@ struct shard_holder *shard_holder_new(const struct shard_pod *pod, const struct 
                pod->incarnation ^ (uint64_t)clock_now_us() ^ (uint64_t)post->shard << 32);
     h->timer = loop_timer_new(pod->loop, on_time, h);
     h->end_timer = loop_timer_new(pod->loop, on_end_timer, h);
-    h->publisher = shard_publisher_new(&(struct shard_publisher_config){
-        .loop = pod->loop, .bus = pod->bus, .shard = post->shard, .mode = post->mode,
-        .on_progress = on_progress, .ctx = h });
+    h->publisher = shard_publisher_new(&(struct shard_publisher_config){ .loop = pod->loop,
+                                                                         .bus = pod->bus,
+                                                                         .shard = post->shard,
+                                                                         .mode = post->mode,
+                                                                         .on_progress = on_progress,
+                                                                         .ctx = h });
     h->keeper = shard_keeper_new(&(struct shard_keeper_config){ .loop = pod->loop,
                                                                 .bus = pod->bus,
                                                                 .pod = pod->pod,

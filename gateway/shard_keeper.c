@@ -91,8 +91,7 @@ static bool is_there(const struct shard_keeper *k)
 /* A set of shards that came by resharding is found under keys of its own. False: decided. */
 static bool looks_elsewhere(struct shard_keeper *k)
 {
-    bool other_count =
-        k->stored.shard_count != 0 && k->stored.shard_count != k->config.shard_count;
+    bool other_count = k->stored.shard_count != 0 && k->stored.shard_count != k->config.shard_count;
 
     if (k->config.is_next || (k->is_plain ? !other_count : is_there(k)))
         return false;

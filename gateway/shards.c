@@ -18,7 +18,7 @@ enum {
         10000, /* wanted here though another pod took it: let the coordinator decide first */
     CLOSE_WAIT_MS = 1000, /* for the last close frames to leave */
     CLOSE_POLL_MS = 10,
-    ALONE_MS = 20000,     /* nobody says how the resharding goes: what is kept goes out */
+    ALONE_MS = 20000,          /* nobody says how the resharding goes: what is kept goes out */
     FACTS_MS = 10 * 60 * 1000, /* Discord's recommendation grows with the bot */
 };
 
@@ -196,7 +196,8 @@ static void on_alone(void *ctx)
 {
     struct shards *s = ctx;
 
-    log_warn("reshard_alone", "next_count=%u text=\"no coordinator for %d s: the next shards publish\"",
+    log_warn("reshard_alone",
+             "next_count=%u text=\"no coordinator for %d s: the next shards publish\"",
              s->next.count, ALONE_MS / 1000);
     s->is_alone = true;
     reconcile(s);

@@ -274,11 +274,16 @@ static const struct {
     enum ctl_exit (*run)(const struct request *r);
     bool is_discords; /* needs no coordinator */
 } verbs[] = {
-    { "status", 0, on_status, false },     { "pods", 0, on_pods, false },
-    { "guilds", 0, on_guilds, false },     { "moves", 0, on_moves, false },
-    { "reassign", 2, on_reassign, false }, { "drain", 1, on_drain, false },
-    { "undrain", 1, on_undrain, false },   { "rebalance", 0, on_rebalance, false },
-    { "reshard", 1, on_reshard, false },   { "history", 1, on_history, false },
+    { "status", 0, on_status, false },
+    { "pods", 0, on_pods, false },
+    { "guilds", 0, on_guilds, false },
+    { "moves", 0, on_moves, false },
+    { "reassign", 2, on_reassign, false },
+    { "drain", 1, on_drain, false },
+    { "undrain", 1, on_undrain, false },
+    { "rebalance", 0, on_rebalance, false },
+    { "reshard", 1, on_reshard, false },
+    { "history", 1, on_history, false },
     { "deploy-commands", 0, on_deploy_commands, true },
 };
 

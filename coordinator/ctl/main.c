@@ -120,9 +120,9 @@ static int run_api(char **argv)
 
 static bool is_api_verb(const char *verb)
 {
-    static const char *const verbs[] = { "status",   "pods",           "guilds",  "moves",
-                                         "reassign", "drain",          "undrain", "rebalance",
-                                         "reshard",  "history",        "deploy-commands" };
+    static const char *const verbs[] = { "status",   "pods",    "guilds",         "moves",
+                                         "reassign", "drain",   "undrain",        "rebalance",
+                                         "reshard",  "history", "deploy-commands" };
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (!strcmp(verb, verbs[i]))

@@ -37,9 +37,7 @@ class Held:
 def count_event(sent, d):
     sent.events += 1
     message_id = int(d["message_id"] or 0)
-    if d.get("repeated"):  # by Discord, as an event of its own: a reaction counts again, nothing else changes
-        if message_id in sent.rows:
-            sent.rows[message_id] += d["delta"]
+    if d.get("repeated"):  # by Discord, as an event of its own: nothing changes
         return
     if d["type"] == "MESSAGE_CREATE":
         if d["has_content"] and not d["by_bot"]:  # others have no row

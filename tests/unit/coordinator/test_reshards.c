@@ -39,9 +39,9 @@ static int reshard(struct cluster *w, const char *body)
     return a.code;
 }
 
-static uint32_t next_shards(const struct cluster *w)
+static size_t next_shards(const struct cluster *w)
 {
-    uint32_t n = 0;
+    size_t n = 0;
 
     for (int i = 0; i < PODS; i++)
         n += w->pods[i].beats ? w->pods[i].reply.n_next_shards : 0;
@@ -99,8 +99,7 @@ static void test_it_is_refused_when_the_budget_does_not_suffice(void **state)
     cluster_lead(w, 0);
     start_sharded(w, 2); /* 200 are left, 100 are the reserve */
     cluster_until(w, reshard(w, "{\"shard_count\":100,\"dry_run\":true}") == 200);
-    ANSWERED a =
-        cluster_call(w, 0, "POST", "/reshard", "{\"shard_count\":101}", "Bearer sesame");
+    ANSWERED a = cluster_call(w, 0, "POST", "/reshard", "{\"shard_count\":101}", "Bearer sesame");
     assert_int_equal(a.code, 429);
     assert_non_null(strstr(json_str(json_object_get(a.root, "error"), "text"), "only 100"));
     assert_int_equal(reshard(w, "{\"shard_count\":0}"), 400);
@@ -150,7 +149,7 @@ static void test_a_new_leader_goes_on_at_each_step(void **state)
     w->pods[1].never_ready = true;
     assert_int_equal(reshard(w, "{\"shard_count\":5}"), 202);
     cluster_until(w, next_shards(w) == 5);
-    uint32_t first = w->pods[0].reply.n_next_shards;
+    size_t first = w->pods[0].reply.n_next_shards;
     kill_the_leader(w);
     cluster_until(w, is_stage(w, "2 to 5 shards: opening"));
     w->pods[1].never_keeps = true;

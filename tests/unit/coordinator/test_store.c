@@ -402,6 +402,7 @@ int main(void)
         ON_BOTH(test_only_ended_leases_expire_and_their_guilds_name_no_process),
         ON_BOTH(test_pods_that_own_nothing_are_forgotten_after_a_day),
         ON_BOTH(test_shards_are_kept_and_cut),
+        ON_BOTH(test_a_reshard_is_kept_and_done_or_given_up),
         ON_BOTH(test_one_identify_per_bucket_and_interval),
         ON_BOTH(test_counts_are_of_what_is_there),
         ON_BOTH(test_one_process_leads_until_it_resigns),

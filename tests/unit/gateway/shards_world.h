@@ -241,8 +241,8 @@ static void pod_start(struct pod *p, bool ask_coordinator)
         fail_msg("%s", err.text);
     p->stopped = false;
     incarnation++;
-    shards_want(p->shards, &(struct shards_wish){
-                               .count = SHARD_COUNT, .ids = ids, .id_count = SHARD_COUNT });
+    shards_want(p->shards,
+                &(struct shards_wish){ .count = SHARD_COUNT, .ids = ids, .id_count = SHARD_COUNT });
 }
 
 /* As a crash: nothing is saved or released. The loop goes on, so answers on their way are read

@@ -387,9 +387,8 @@ static void go_over(struct world *w, struct pod *p)
     want_both(p, SHARDS_RETIRING);
     wait_for(w, is_retired);
     w->count = NEXT_COUNT;
-    shards_want(p->shards, &(struct shards_wish){ .count = NEXT_COUNT,
-                                                  .ids = all_ids,
-                                                  .id_count = NEXT_COUNT });
+    shards_want(p->shards, &(struct shards_wish){
+                               .count = NEXT_COUNT, .ids = all_ids, .id_count = NEXT_COUNT });
 }
 
 static void finish_over(struct world *w, struct pod *p)
@@ -467,9 +466,8 @@ static void test_a_next_set_that_is_given_up_leaves_nothing_behind(void **state)
     half_way(w, 12000, 1000);
     open_next(w, &w->a);
     keep_next(w, &w->a);
-    shards_want(w->a.shards, &(struct shards_wish){ .count = SHARD_COUNT,
-                                                    .ids = all_ids,
-                                                    .id_count = SHARD_COUNT });
+    shards_want(w->a.shards, &(struct shards_wish){
+                                 .count = SHARD_COUNT, .ids = all_ids, .id_count = SHARD_COUNT });
     wait_for(w, is_alone_again);
     finish(w, &w->a);
     for (uint32_t shard = 0; shard < NEXT_COUNT; shard++)
