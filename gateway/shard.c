@@ -388,7 +388,7 @@ static void on_frame(struct shard *s, const struct shard_input *in, int64_t now,
         on_hello(s, in->frame, now, todo);
         break;
     case 11:
-        s->acks++;
+        s->acks += s->acks < s->beats;
         break;
     default: /* not for us */
         break;

@@ -88,6 +88,11 @@ class Coordinator(http.server.BaseHTTPRequestHandler):
         elif self.path == "/rebalance":
             Coordinator.bodies.append(body)
             self.answer(200, OUTCOME)
+        elif self.path == "/reshard":
+            Coordinator.bodies.append(body)
+            cancels = body.get("cancel", False)
+            self.answer(202, {"dry_run": body.get("dry_run", False), "cancelled": cancels, "from": 2,
+                              "to": 5, "sessions_left": 900, "stage": "none"})
         elif body["guild_id"] != MOVE["guild_id"]:
             self.refuse(404, "NOT_FOUND", "no such guild")
         elif body["pod_id"] == "gw-1":
@@ -132,7 +137,7 @@ class Api(unittest.TestCase):
         self.assertEqual(json.loads(self.expect(0, "pods", "--json").stdout)["pods"][0], POD)
         lines = self.expect(0, "pods").stdout.splitlines()
         self.assertEqual(lines[0].split()[:4], ["POD", "STATUS", "GUILDS", "CAPACITY"])
-        self.assertEqual(lines[1].split(), ["gw-1", "active", "7", "100", "3", "3900", "0.1.0", "4", "0,2", "9", "x"])
+        self.assertEqual(lines[1].split(), ["gw-1", "active", "7", "100", "3", "3900", "0.1.0", "4", "0,2", "-", "9", "x"])
         self.assertEqual(lines[2].split(), ["evil?[2J"] + ["-"] * 10)
         self.assertEqual(lines[0].index("STATUS"), lines[1].index("active"))
 
@@ -211,6 +216,16 @@ class Api(unittest.TestCase):
                                               {"dry_run": False, "force": True}])
         self.expect(4, "rebalance")
 
+    def test_reshard(self):
+        done = self.expect(0, "reshard", "5", "--dry-run", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("from 2 to 5 shards: it could begin now; Discord allows 900 session starts", done.stdout)
+        self.assertIn("it has begun", self.expect(0, "reshard", "auto", COORDINATOR_TOKEN=TOKEN).stdout)
+        done = self.expect(0, "reshard", "--cancel", COORDINATOR_TOKEN=TOKEN)
+        self.assertIn("the reshard to 5 shards is given up: there are 2", done.stdout)
+        self.assertEqual(Coordinator.bodies, [{"shard_count": 5, "dry_run": True},
+                                              {"shard_count": "auto", "dry_run": False}, {"cancel": True}])
+        self.expect(4, "reshard", "5")
+
     def test_history(self):
         lines = self.expect(0, "history", "613425648685547541", "--limit", "2").stdout.splitlines()
         self.assertEqual(len(lines), 3)
@@ -242,6 +257,8 @@ class Api(unittest.TestCase):
                      ("reassign", "x", "gw-1"), ("reassign", "1", "gw-1", "more"), ("guilds", "--limit"),
                      ("guilds", "--limit", "0"), ("guilds", "--limit=1x"), ("guilds", "--after", "x"),
                      ("drain",), ("undrain",), ("drain", "a", "b"), ("history", "x"), ("rebalance", "x"),
+                     ("reshard",), ("reshard", "0"), ("reshard", "5x"), ("reshard", "5", "--cancel"),
+                     ("reshard", "--cancel", "--dry-run"),
                      ("deploy-commands", "x"), ("deploy-commands", "--guild", "x")]:
             done = self.expect(2, *args)
             self.assertEqual(done.stdout, "")

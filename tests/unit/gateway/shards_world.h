@@ -513,6 +513,41 @@ static bool is_sent_and_replayed(const json_t *sent, const json_t *there)
     return false;
 }
 
+/* line → how often */
+static json_t *counted(const json_t *lines)
+{
+    json_t *counts = json_object();
+    size_t i;
+    json_t *line;
+
+    json_array_foreach(lines, i, line)
+    {
+        const char *text = json_string_value(line);
+        json_object_set_new(counts, text, json_integer(json_int(counts, text, 0) + 1));
+    }
+    return counts;
+}
+
+/* Whatever the order and however often. */
+static UNUSED void check_nothing_lost(struct world *w, struct bus *bus)
+{
+    CLEANUP(json_decref) json_t *sent = sent_events(w);
+    CLEANUP(json_decref) json_t *stored = stored_events(bus);
+    const char *guild, *line;
+    json_t *lines, *count;
+
+    json_object_foreach(sent, guild, lines)
+    {
+        CLEANUP(json_decref) json_t *wanted = counted(lines);
+        CLEANUP(json_decref) json_t *there = counted(json_object_get(stored, guild));
+        json_object_foreach(wanted, line, count)
+        {
+            if (json_int(there, line, 0) < json_integer_value(count))
+                fail_msg("guild %s: %s is not stored", guild, line);
+        }
+    }
+}
+
 /* As check_all_stored, after another set of shards has taken over. Returns how many came twice. */
 static size_t check_all_stored_over(struct world *w, struct bus *bus)
 {

@@ -311,6 +311,35 @@ static void test_a_heartbeat_asked_for_is_sent_at_once(void **state UNUSED)
     assert_did(&b, SHARD_DO_BEAT);
 }
 
+static void test_an_answered_probe_shows_that_nothing_is_on_its_way(void **state UNUSED)
+{
+    struct bench b;
+
+    go_live(&b);
+    frame(&b, "{\"op\":1}"); /* a heartbeat from before, not answered yet */
+    event(&b, SHARD_ON_PROBE);
+    assert_did(&b, SHARD_DO_BEAT);
+    frame(&b, "{\"op\":11}");
+    assert_false(shard_is_caught_up(&b.shard));
+    dispatch(&b, 2, "MESSAGE_CREATE");
+    assert_did(&b, SHARD_DO_DISPATCH);
+    frame(&b, "{\"op\":11}");
+    assert_true(shard_is_caught_up(&b.shard));
+    /* Of another connection it says nothing. */
+    closed(&b, 0);
+    assert_false(shard_is_caught_up(&b.shard));
+    (void)until_connect(&b);
+    event(&b, SHARD_ON_PROBE);
+    assert_did_not(&b, SHARD_DO_BEAT);
+    event(&b, SHARD_ON_OPEN);
+    hello(&b);
+    dispatch(&b, 3, "RESUMED");
+    frame(&b, "{\"op\":11}");
+    assert_false(shard_is_caught_up(&b.shard));
+    event(&b, SHARD_ON_PROBE);
+    assert_false(shard_is_caught_up(&b.shard));
+}
+
 static void test_the_flag_of_a_missing_ack_does_not_survive_a_hello(void **state UNUSED)
 {
     struct bench b;
@@ -643,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_any_event_shows_life_not_only_an_ack),
         cmocka_unit_test(test_silence_of_its_own_making_is_no_zombie),
         cmocka_unit_test(test_a_heartbeat_asked_for_is_sent_at_once),
+        cmocka_unit_test(test_an_answered_probe_shows_that_nothing_is_on_its_way),
         cmocka_unit_test(test_the_flag_of_a_missing_ack_does_not_survive_a_hello),
         cmocka_unit_test(test_sends_stay_within_discords_budget),
         cmocka_unit_test(test_op_7_reconnects_at_once_and_resumes),

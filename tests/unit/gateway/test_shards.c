@@ -475,6 +475,31 @@ static void test_a_next_set_that_is_given_up_leaves_nothing_behind(void **state)
     assert_int_equal(sim_count(w, "gateway", "identifies"), SHARD_COUNT + NEXT_COUNT);
 }
 
+static bool keeps_nothing(struct world *w)
+{
+    uint32_t ids[NEXT_COUNT];
+    return shards_next_keeping(w->whose->shards, ids, NEXT_COUNT) == 0;
+}
+
+static void test_next_shards_publish_when_nobody_says_how_it_goes_on(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 4000, 200);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    want_both(&w->a, SHARDS_RETIRING);
+    wait_for(w, is_retired);
+    uint64_t before = stored_count(w->a.bus);
+    wait_for(w, keeps_nothing);
+    wait_for(w, is_traffic_over);
+    assert_true(stored_count(w->a.bus) > before);
+    w->count = NEXT_COUNT;
+    wait_for(w, is_all_saved);
+    check_nothing_lost(w, w->a.bus);
+}
+
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
 
 int main(void)
@@ -497,6 +522,7 @@ int main(void)
         LIVE(test_a_crash_amid_two_sets_of_shards_loses_nothing),
         LIVE(test_a_shard_that_lost_its_connection_catches_up_before_it_retires),
         LIVE(test_a_next_set_that_is_given_up_leaves_nothing_behind),
+        LIVE(test_next_shards_publish_when_nobody_says_how_it_goes_on),
     };
     return cmocka_run_group_tests_name("shards", tests, NULL, NULL);
 }
