@@ -138,7 +138,7 @@ class Api(unittest.TestCase):
         lines = self.expect(0, "pods").stdout.splitlines()
         self.assertEqual(lines[0].split()[:4], ["POD", "STATUS", "GUILDS", "CAPACITY"])
         self.assertEqual(lines[1].split(), ["gw-1", "active", "7", "100", "3", "3900", "0.1.0", "4", "0,2", "-", "9", "x"])
-        self.assertEqual(lines[2].split(), ["evil?[2J"] + ["-"] * 10)
+        self.assertEqual(lines[2].split(), ["evil?[2J"] + ["-"] * 11)
         self.assertEqual(lines[0].index("STATUS"), lines[1].index("active"))
 
     def test_guilds_of_all_pages(self):
