@@ -217,10 +217,10 @@ static bool holds_all(struct world *w)
 
 /* ---- pods ---- */
 
-static void pod_start(struct pod *p, bool ask_coordinator)
+/* It holds nothing yet. */
+static void pod_open(struct pod *p, bool ask_coordinator)
 {
     static uint64_t incarnation = 1;
-    static const uint32_t ids[] = { 0, 1 };
     char url[64];
     struct err err;
 
@@ -241,6 +241,13 @@ static void pod_start(struct pod *p, bool ask_coordinator)
         fail_msg("%s", err.text);
     p->stopped = false;
     incarnation++;
+}
+
+static void pod_start(struct pod *p, bool ask_coordinator)
+{
+    static const uint32_t ids[] = { 0, 1 };
+
+    pod_open(p, ask_coordinator);
     shards_want(p->shards,
                 &(struct shards_wish){ .count = SHARD_COUNT, .ids = ids, .id_count = SHARD_COUNT });
 }

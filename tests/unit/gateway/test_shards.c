@@ -452,6 +452,43 @@ static void test_a_shard_that_lost_its_connection_catches_up_before_it_retires(v
     finish_over(w, &w->a);
 }
 
+/* The one has the current set, the other the next one. */
+static void want_one(struct pod *p, bool next, enum shards_stage stage)
+{
+    shards_want(p->shards, &(struct shards_wish){ .count = SHARD_COUNT,
+                                                  .ids = all_ids,
+                                                  .id_count = next ? 0 : SHARD_COUNT,
+                                                  .next_count = NEXT_COUNT,
+                                                  .next_ids = all_ids,
+                                                  .next_id_count = next ? NEXT_COUNT : 0,
+                                                  .stage = stage });
+}
+
+static void test_who_takes_a_shard_over_to_retire_it_resumes_it_first(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 12000, 1000);
+    pod_open(&w->b, false);
+    w->whose = &w->b;
+    want_one(&w->b, true, SHARDS_OPENING);
+    wait_for(w, is_next_ready);
+    pod_kill(&w->a);
+    w->want = 10000; /* while nobody publishes */
+    wait_for(w, is_half_sent);
+    want_one(&w->b, true, SHARDS_KEEPING);
+    wait_for(w, is_next_keeping);
+    pod_open(&w->a, false);
+    want_one(&w->a, false, SHARDS_RETIRING);
+    w->whose = &w->a;
+    wait_for(w, is_retired);
+    w->count = NEXT_COUNT;
+    shards_want(w->b.shards, &(struct shards_wish){
+                                 .count = NEXT_COUNT, .ids = all_ids, .id_count = NEXT_COUNT });
+    finish_over(w, &w->b);
+}
+
 static bool is_alone_again(struct world *w)
 {
     return sim_count(w, "gateway", "live") == SHARD_COUNT;
@@ -521,6 +558,7 @@ int main(void)
         LIVE(test_another_set_of_shards_takes_over_without_a_gap),
         LIVE(test_a_crash_amid_two_sets_of_shards_loses_nothing),
         LIVE(test_a_shard_that_lost_its_connection_catches_up_before_it_retires),
+        LIVE(test_who_takes_a_shard_over_to_retire_it_resumes_it_first),
         LIVE(test_a_next_set_that_is_given_up_leaves_nothing_behind),
         LIVE(test_next_shards_publish_when_nobody_says_how_it_goes_on),
     };
