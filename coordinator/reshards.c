@@ -78,7 +78,7 @@ static bool is_heard(const struct coordinator *c, const char *name)
 {
     const struct mirror_pod *pod = *name ? mirror_pod(c->mirror, name) : NULL;
 
-    return pod_is_alive(c, pod) && pod->can_reshard;
+    return pod && pod_is_alive(c, pod) && pod->can_reshard;
 }
 
 static struct reshard_sight look(const struct coordinator *c)
