@@ -246,6 +246,7 @@ def with_the_coordinator_killed(flow, cluster, listener):
 
 def body(flow):
     cluster = flow.cluster(gateways=3, guilds=GUILDS, shards=2, capacity=100)
+    sim(cluster, "/mischief", {"seed": 3, "repeat_permille": 30})  # Discord may say a thing twice, too
     listener = Listener(cluster.nats_url)
     listener.start()
     for part in (by_operator, over_the_gateway, with_a_pod_killed, with_the_coordinator_killed):
