@@ -6,6 +6,9 @@
 #ifndef TESTS_UNIT_GATEWAY_SHARDS_WORLD_H
 #define TESTS_UNIT_GATEWAY_SHARDS_WORLD_H
 
+/* Each test program uses a part of it. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -536,7 +539,7 @@ static json_t *counted(const json_t *lines)
 }
 
 /* Whatever the order and however often. */
-static UNUSED void check_nothing_lost(struct world *w, struct bus *bus)
+static void check_nothing_lost(struct world *w, struct bus *bus)
 {
     CLEANUP(json_decref) json_t *sent = sent_events(w);
     CLEANUP(json_decref) json_t *stored = stored_events(bus);
@@ -571,6 +574,30 @@ static size_t check_all_stored_over(struct world *w, struct bus *bus)
                      json_array_size(lines), json_array_size(there));
     }
     return line_count(stored) - line_count(sent);
+}
+
+/* ---- what tests begin and end with ---- */
+
+static void start_live(struct world *w)
+{
+    pod_start(&w->a, false);
+    wait_for(w, are_all_live);
+}
+
+/* Traffic, with something done to it in the middle. */
+static void half_way(struct world *w, int events, int events_per_s)
+{
+    sim_traffic(w, events, events_per_s);
+    w->want = (uint64_t)events / 2;
+    wait_for(w, is_half_sent);
+}
+
+static void finish(struct world *w, struct pod *p)
+{
+    wait_for(w, is_traffic_over);
+    w->whose = p;
+    wait_for(w, is_all_saved);
+    assert_true(check_all_stored(w, p->bus) > 0);
 }
 
 #endif
