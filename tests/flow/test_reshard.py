@@ -82,8 +82,9 @@ def check_order(guild, sent, lines):
     at = twice = 0
     for session, said in found:
         begin = next((b for b in range(at, -1, -1) if sent[b:b + len(said)] == said and b + len(said) >= at), None)
-        expect(begin is not None, f"guild {guild}: session {session} does not go on where the one before ended: "
-                                  f"{len(said)} events after {at} of {len(sent)}, {said[:3]} for {sent[at:at + 3]}")
+        if begin is None:
+            raise Wrong(f"guild {guild}: session {session} does not go on where the one before ended: {len(said)} events "
+                        f"after {at} of {len(sent)}\nsent {sent[max(0, at - 40):]}\nsaid {said}")
         twice += at - begin
         at = begin + len(said)
     expect(at == len(sent), f"guild {guild}: {len(sent) - at} of {len(sent)} events are missing at the end")
@@ -114,11 +115,25 @@ def settle(cluster):
     return held
 
 
+def in_order(cluster, listener):
+    """(what is held, the record's lines, what was sent, how many came twice), once nothing more comes: what the simulator still repeats
+    is in the record and here at different moments."""
+    for left in range(20, -1, -1):
+        held, lines = settle(cluster), record(cluster)
+        sent = sent_lines(lines)
+        try:
+            twice = sum(check_order(guild, sent[guild], listener.guilds.get(guild, [])) for guild in sent if guild)
+            return held, lines, sent, twice
+        except Wrong:
+            if not left:
+                raise
+            time.sleep(0.5)
+    raise AssertionError
+
+
 def compare(cluster, listener):
-    held = settle(cluster)
-    lines = record(cluster)
-    sent, rows = sent_lines(lines), read_record(lines)
-    twice = sum(check_order(guild, sent[guild], listener.guilds.get(guild, [])) for guild in sent if guild)
+    held, lines, sent, twice = in_order(cluster, listener)
+    rows = read_record(lines)
     lost = doubled = 0
     for guild, of in rows.items():
         if guild:
