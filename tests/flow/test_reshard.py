@@ -116,8 +116,10 @@ def settle(cluster):
 
 
 def in_order(cluster, listener):
-    """(what is held, the record's lines, what was sent, how many came twice), once nothing more comes: what the simulator still repeats
-    is in the record and here at different moments."""
+    """(rows, the record's lines, what was sent, how many came twice), once nothing more comes.
+
+    What the simulator still repeats is in its record and here at different moments.
+    """
     for left in range(20, -1, -1):
         held, lines = settle(cluster), record(cluster)
         sent = sent_lines(lines)
