@@ -83,6 +83,21 @@ static void on_number(void *ctx, const struct sql_row *row)
     *(int64_t *)ctx = sql_int(row, 0);
 }
 
+/* A newer program keeps what this one would not heed, as a reshard that is under way. */
+static enum status check_known(const struct sql_backend *b, uint64_t stored, struct err *err)
+{
+    uint64_t known = 0;
+
+    for (size_t i = 0; b->schema[i]; i++)
+        known = (uint64_t)b->schema_versions[i];
+    if (stored > known)
+        return err_set(err, STATUS_INVALID,
+                       "the database has schema %" PRIu64 ", newer than this program's %" PRIu64
+                       ": run the newer one",
+                       stored, known);
+    return STATUS_OK;
+}
+
 static enum status migrate_in(struct store *store, struct err *err)
 {
     struct sql_backend *b = store->backend;
@@ -91,6 +106,7 @@ static enum status migrate_in(struct store *store, struct err *err)
     TRY(run_plain(store, SQL_SCHEMA_LOCK, err));
     TRY(run_plain(store, SQL_META_TABLE, err));
     TRY(store_meta(store, "schema", &stored, err));
+    TRY(check_known(b, stored, err));
     uint64_t newest = stored;
     for (size_t i = 0; b->schema[i]; i++) {
         if ((uint64_t)b->schema_versions[i] <= stored)

@@ -257,40 +257,74 @@ static void run_old(struct pg *pg, sqlite3 *db, const char *text)
         assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
 }
 
-/* As version 1 left it. */
-static void make_version_1(const struct world *w)
-{
-    CLEANUP(pg_free) struct pg *pg = w->url ? pg_new(w->url) : NULL;
-    const char *now = w->url ? "now()" : "1763893560000";
-    char path[256], row[256];
-    sqlite3 *db = NULL;
+/* The world's database, behind its store's back. */
+struct behind {
+    struct pg *pg;
+    sqlite3 *db;
+    const char *now;
+};
 
+static struct behind go_behind(struct world *w)
+{
+    struct behind b = { .now = w->url ? "now()" : "1763893560000" };
+    char path[256];
+
+    store_free(w->store);
+    w->store = NULL;
     (void)snprintf(path, sizeof(path), "%s/coordinator.sqlite3", w->data_dir);
-    assert_int_equal(w->url ? SQLITE_OK : sqlite3_open(path, &db), SQLITE_OK);
-    run_old(pg, db, "DROP TABLE meta");
-    run_old(pg, db, "DROP TABLE standbys");
-    static const char *const tables[] = { "guild_assignments", "pod_health", "moves", "shards",
-                                          "identifies",        "history" };
+    if (w->url)
+        b.pg = pg_new(w->url);
+    else
+        assert_int_equal(sqlite3_open(path, &b.db), SQLITE_OK);
+    return b;
+}
+
+static void come_back(struct behind *b)
+{
+    pg_free(b->pg);
+    sqlite3_close(b->db);
+}
+
+/* Without rows. */
+static void make_version(const struct behind *b, int version)
+{
+    static const char *const tables[] = { "meta",    "standbys",   "guild_assignments",
+                                          "moves",   "pod_health", "shards",
+                                          "history", "identifies", "next_shards" };
+    char text[256];
+
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
-        (void)snprintf(row, sizeof(row), "DROP TABLE %s", tables[i]);
-        run_old(pg, db, row);
+        (void)snprintf(text, sizeof(text), "DROP TABLE %s", tables[i]);
+        run_old(b->pg, b->db, text);
     }
-    run_old(pg, db, "CREATE TABLE meta (key text PRIMARY KEY, value bigint NOT NULL)");
+    run_old(b->pg, b->db, "CREATE TABLE meta (key text PRIMARY KEY, value bigint NOT NULL)");
     for (size_t i = 0; i < ARRAY_LEN(pg_schema); i++) {
-        if (pg_schema[i].version == 1)
-            run_old(pg, db, w->url ? pg_schema[i].text : sqlite_schema[i].text);
+        const char *statement = b->pg ? pg_schema[i].text : sqlite_schema[i].text;
+        if (pg_schema[i].version <= version && *statement)
+            run_old(b->pg, b->db, statement);
     }
-    run_old(pg, db, "INSERT INTO meta (key, value) VALUES ('schema', 1)");
+    (void)snprintf(text, sizeof(text), "INSERT INTO meta (key, value) VALUES ('schema', %d)",
+                   version);
+    run_old(b->pg, b->db, text);
+}
+
+/* As version 1 left it. */
+static void make_version_1(struct world *w)
+{
+    struct behind b = go_behind(w);
+    char row[256];
+
+    make_version(&b, 1);
     (void)snprintf(row, sizeof(row),
                    "INSERT INTO guild_assignments VALUES (9, 'a', %s, %s, 5, 6, 'owned', 7, 3)",
-                   now, now);
-    run_old(pg, db, row);
+                   b.now, b.now);
+    run_old(b.pg, b.db, row);
     for (int i = 1; i <= 3; i++) {
         (void)snprintf(row, sizeof(row), "INSERT INTO history VALUES (%s, 9, 'a', %d, 'owned')",
-                       now, i);
-        run_old(pg, db, row);
+                       b.now, i);
+        run_old(b.pg, b.db, row);
     }
-    sqlite3_close(db);
+    come_back(&b);
 }
 
 TEST_ON_BOTH(test_tables_of_version_1_are_upgraded_with_what_they_hold)
@@ -298,8 +332,6 @@ TEST_ON_BOTH(test_tables_of_version_1_are_upgraded_with_what_they_hold)
     struct guild_row got;
     struct past p = { 0 };
 
-    store_free(w->store);
-    w->store = NULL;
     make_version_1(w);
     OK(store_open(w->url, w->data_dir, &w->store, NULL));
     lead(w->store);
@@ -316,6 +348,62 @@ TEST_ON_BOTH(test_tables_of_version_1_are_upgraded_with_what_they_hold)
     assert_int_equal(p.rows[3].epoch, 6);
 }
 
+static void keep_shard(void *ctx, const struct shard_row *row)
+{
+    struct shard_row *rows = ctx;
+
+    assert_true(row->shard < 2);
+    rows[row->shard + 2 * row->is_next] = *row;
+}
+
+TEST_ON_BOTH(test_tables_of_version_2_are_upgraded_with_their_shards)
+{
+    struct shard_row rows[4] = { 0 };
+    CLEANUP(plan_release) struct plan plan = { 0 };
+    struct behind b = go_behind(w);
+    uint64_t count = 1;
+    char row[128];
+
+    make_version(&b, 2);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(row, sizeof(row), "INSERT INTO shards VALUES (%d, 'gw-%d', %s)", i, i,
+                       b.now);
+        run_old(b.pg, b.db, row);
+    }
+    run_old(b.pg, b.db, "INSERT INTO meta (key, value) VALUES ('shard_count', 2)");
+    come_back(&b);
+    OK(store_open(w->url, w->data_dir, &w->store, NULL));
+    lead(w->store);
+    OK(store_meta(w->store, "shard_count", &count, NULL));
+    assert_int_equal(count, 2);
+    OK(store_meta(w->store, "reshard_stage", &count, NULL));
+    assert_int_equal(count, 0);
+    plan_shard(&plan, &(struct shard_row){ .shard = 1, .pod = "gw-9", .is_next = true });
+    OK(store_commit(w->store, &plan, NULL));
+    OK(store_shards(w->store, keep_shard, rows, NULL));
+    assert_string_equal(rows[0].pod, "gw-0");
+    assert_string_equal(rows[1].pod, "gw-1");
+    assert_string_equal(rows[2].pod, "");
+    assert_string_equal(rows[3].pod, "gw-9");
+}
+
+/* It might have a reshard under way, of which this one would know nothing. */
+TEST_ON_BOTH(test_tables_of_a_newer_version_are_left_alone)
+{
+    struct behind b = go_behind(w);
+    struct err err = { 0 };
+
+    run_old(b.pg, b.db, "UPDATE meta SET value = 99 WHERE key = 'schema'");
+    come_back(&b);
+    assert_int_equal(store_open(w->url, w->data_dir, &w->store, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "schema 99, newer than this program's"));
+    b = go_behind(w);
+    run_old(b.pg, b.db, "UPDATE meta SET value = 3 WHERE key = 'schema' AND value = 99");
+    come_back(&b);
+    OK(store_open(w->url, w->data_dir, &w->store, NULL));
+    lead(w->store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +414,8 @@ int main(void)
         ON_BOTH(test_history_is_read_newest_first_in_pages),
         ON_BOTH(test_only_what_is_old_is_pruned_and_in_small_batches),
         ON_BOTH(test_tables_of_version_1_are_upgraded_with_what_they_hold),
+        ON_BOTH(test_tables_of_version_2_are_upgraded_with_their_shards),
+        ON_BOTH(test_tables_of_a_newer_version_are_left_alone),
     };
 
     if (!mkdtemp(dir))
