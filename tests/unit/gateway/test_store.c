@@ -4,7 +4,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "gateway/encode.h"
@@ -224,6 +227,44 @@ static void test_rows_that_nobody_asked_for_are_marked_for_removal(void **state 
     assert_int_equal(store_commit(s, &err), STATUS_OK);
 }
 
+/* A database of this folder, by hand. */
+static void behind(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void test_a_database_of_schema_2_is_upgraded_and_a_newer_one_refused(void **state UNUSED)
+{
+    char folder[] = "/tmp/guildbus-store-old.XXXXXX", path[64];
+    struct store *s = NULL;
+    struct err err = { 0 };
+
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof(path), "%s/guilds.sqlite3", folder);
+    assert_int_equal(store_open(path, &s, &err), STATUS_OK);
+    store_close(s);
+    behind(path, "DROP TABLE reactions_seen; PRAGMA user_version=2;"
+                 "INSERT INTO event_gaps VALUES(7, 1, 2)");
+    assert_int_equal(store_open(path, &s, &err), STATUS_OK);
+    assert_int_equal(count(s, "SELECT count(*) FROM event_gaps WHERE guild_id=7"), 1);
+    assert_int_equal(count(s, "SELECT count(*) FROM reactions_seen"), 0);
+    assert_int_equal(count(s, "PRAGMA user_version"), 3);
+    store_close(s);
+    behind(path, "PRAGMA user_version=4");
+    assert_int_not_equal(store_open(path, &s, &err), STATUS_OK);
+    assert_non_null(strstr(err.text, "schema 4, newer than this program's 3"));
+    const char *const files[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        (void)snprintf(path, sizeof(path), "%s/guilds.sqlite3%s", folder, files[i]);
+        (void)unlink(path);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_refuses_rows_it_cannot_hold),
         cmocka_unit_test(test_rows_that_nobody_asked_for_are_marked_for_removal),
         cmocka_unit_test(test_removes_a_guild_in_small_steps_and_no_other),
+        cmocka_unit_test(test_a_database_of_schema_2_is_upgraded_and_a_newer_one_refused),
     };
     return cmocka_run_group_tests_name("gateway/store", tests, NULL, NULL);
 }
