@@ -38,7 +38,8 @@ struct mirror_pod {
     struct ewma load;      /* units a second, thousandths; goes with its guilds */
     struct rest_account rest;
     /* for resharding, as its last heartbeat says */
-    bool can_reshard;
+    bool can_reshard, is_too_old; /* neither: it has not said anything yet */
+    uint64_t reshard_round;
     uint32_t shards_unsettled, recommended_shards;
     int64_t recommended_ms; /* monotonic: when Discord said so */
 };

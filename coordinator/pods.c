@@ -126,7 +126,8 @@ static void registered(struct coordinator *c, const struct pod_row *row)
     if (!is_again) {
         pod->load = (struct ewma){ 0 };
         pod->rest = (struct rest_account){ 0 };
-        pod->says_draining = pod->can_reshard = false;
+        pod->says_draining = pod->can_reshard = pod->is_too_old = false;
+        pod->reshard_round = 0;
     }
     standbys_forgotten(c, pod);
     c->db_ahead_ms = row->heard_ms - clock_now_ms();
@@ -387,6 +388,7 @@ static void put_shards(const struct coordinator *c, const struct mirror_pod *pod
     }
     reply->next_shard_count = m->next_count;
     reply->reshard_stage = (Guildbus__V1__ReshardStage)c->reshard.stage;
+    reply->reshard_round = c->reshard.round;
 }
 
 static void answer_renewed(struct coordinator *c, struct rest_account *const *accounts,

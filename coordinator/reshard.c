@@ -11,18 +11,22 @@ const char *reshard_stage_text(enum reshard_stage stage)
 
 void reshard_enter(struct reshard *r, enum reshard_stage stage, int64_t now_ms)
 {
-    *r = (struct reshard){ .stage = stage, .entered_ms = now_ms };
+    *r = (struct reshard){ .stage = stage, .entered_ms = now_ms, .round = r->round + 1 };
 }
 
-static enum reshard_stage step_opening(struct reshard *r, bool is_ready, int64_t now_ms)
+void reshard_turn_over(struct reshard *r)
 {
-    if (!is_ready) {
-        r->ready_ms = 0;
-        return RESHARD_OPENING;
-    }
-    if (!r->ready_ms)
-        r->ready_ms = now_ms;
-    return now_ms - r->ready_ms >= RESHARD_SETTLE_MS ? RESHARD_KEEPING : RESHARD_OPENING;
+    r->round++;
+}
+
+/* Without a moment of weakness. */
+static bool is_good_for(struct reshard *r, bool is_good, int64_t ms, int64_t now_ms)
+{
+    if (!is_good)
+        r->good_ms = 0;
+    else if (!r->good_ms)
+        r->good_ms = now_ms;
+    return is_good && now_ms - r->good_ms >= ms;
 }
 
 enum reshard_stage reshard_step(struct reshard *r, const struct reshard_sight *sight,
@@ -34,9 +38,10 @@ enum reshard_stage reshard_step(struct reshard *r, const struct reshard_sight *s
     case RESHARD_NONE:
         break;
     case RESHARD_OPENING:
-        return step_opening(r, is_ready, now_ms);
+        return is_good_for(r, is_ready, RESHARD_SETTLE_MS, now_ms) ? RESHARD_KEEPING
+                                                                   : RESHARD_OPENING;
     case RESHARD_KEEPING:
-        if (is_ready && sight->keeping == sight->next)
+        if (is_good_for(r, is_ready && sight->keeping == sight->next, RESHARD_OVERLAP_MS, now_ms))
             return RESHARD_RETIRING;
         return now_ms - r->entered_ms >= RESHARD_KEEP_MAX_MS ? RESHARD_OPENING : RESHARD_KEEPING;
     case RESHARD_RETIRING:
@@ -77,6 +82,9 @@ enum status reshard_judge(const struct reshard_case *c, struct err *err)
     TRY(judge_count(c, err));
     if (!c->pods)
         return err_set(err, STATUS_UNAVAILABLE, "no pod could hold the new shards");
+    if (c->to > (uint64_t)c->pods * RESHARD_POD_MOST)
+        return err_set(err, STATUS_UNAVAILABLE, "%u pods can hold %u shards at most", c->pods,
+                       c->pods * RESHARD_POD_MOST);
     if (c->pods_unable)
         return err_set(err, STATUS_UNAVAILABLE,
                        "%u of %u pods have not said that they can hold two sets of shards: update "

@@ -2,7 +2,7 @@
  *
  *     OPENING ── all next ones live with their guilds, for a few seconds ──▶ KEEPING
  *        ▲                                                                     │ all keep what they
- *        └── not all of them in time ──────────────────────────────────────────┤ receive
+ *        └── not all of them in time ──────────────────────────────────────────┤ receive, for a while
  *                                                                              ▼
  *     done ◀── each has caught up, left, and all it said is published ──── RETIRING the current ones
  *
@@ -24,17 +24,20 @@ enum reshard_stage { RESHARD_NONE, RESHARD_OPENING, RESHARD_KEEPING, RESHARD_RET
 const char *reshard_stage_text(enum reshard_stage stage);
 
 enum {
-    RESHARD_SETTLE_MS = 3000,   /* all next shards are live so long before they count as reliable */
-    RESHARD_KEEP_MAX_MS = 5000, /* what is kept fills memory; all pods have heard of it by then */
+    RESHARD_SETTLE_MS = 3000,  /* all next shards are live so long before they count as reliable */
+    RESHARD_OVERLAP_MS = 2000, /* so far may one of Discord's sessions be behind another */
+    RESHARD_KEEP_MAX_MS = 10000, /* what is kept fills memory; all pods have heard of it by then */
     RESHARD_WARN_MS = 60000,
     RESHARD_GUILDS_MOST = 2500, /* Discord: guilds a shard, else close code 4011 */
     RESHARD_GUILDS_NEAR = 2000,
+    RESHARD_POD_MOST = 1024, /* shards of each set that one pod can be told to hold */
 };
 
 struct reshard {
     enum reshard_stage stage;
     int64_t entered_ms; /* the stage */
-    int64_t ready_ms;   /* OPENING: since when all are ready; 0: they are not */
+    int64_t good_ms;    /* since when all are ready, in KEEPING also keep; 0: they do not */
+    uint64_t round;     /* what pods say of an earlier one does not count; see reshard_turn_over */
 };
 /* How many shards are what, as their pods say. */
 struct reshard_sight {
@@ -45,6 +48,8 @@ struct reshard_sight {
 enum reshard_stage reshard_step(struct reshard *r, const struct reshard_sight *sight,
                                 int64_t now_ms);
 void reshard_enter(struct reshard *r, enum reshard_stage stage, int64_t now_ms);
+/* Pods have to hear and speak anew: a shard has another holder. */
+void reshard_turn_over(struct reshard *r);
 
 /* Whether a reshard may begin. */
 struct reshard_case {

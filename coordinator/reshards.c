@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/sign.h"
 #include "coordinator/state.h"
 
 enum { AUTO_EACH_MS = 1000, AUTO_AGAIN_MS = 60000, CANCELLED_REST_MS = 600000 };
@@ -59,8 +60,10 @@ void reshards_heard(struct coordinator *c, struct mirror_pod *pod, const Guildbu
                                          h->session_reset_after_ms, h->facts_age_ms };
     int64_t now_ms = clock_now_ms();
 
-    c->shards_changed |= h->can_reshard && !pod->can_reshard;
+    c->shards_changed |= h->can_reshard != pod->can_reshard || h->can_reshard == pod->is_too_old;
     pod->can_reshard = h->can_reshard;
+    pod->is_too_old = !h->can_reshard;
+    pod->reshard_round = h->reshard_round;
     pod->shards_unsettled = h->shards_unsettled;
     if (h->recommended_shards && h->recommended_shards <= MOST_SHARDS) {
         pod->recommended_shards = h->recommended_shards;
@@ -68,17 +71,20 @@ void reshards_heard(struct coordinator *c, struct mirror_pod *pod, const Guildbu
     }
     if (facts.total)
         session_budget_hear(&c->sessions, &facts, now_ms);
-    if (c->reshard.stage != RESHARD_NONE && h->next_shard_count == c->mirror->next_count)
-        note_next(c, pod->row.pod, h);
+    if (c->reshard.stage == RESHARD_NONE || h->reshard_round != c->reshard.round)
+        return;
+    note_next(c, pod->row.pod, h);
     if (c->reshard.stage == RESHARD_RETIRING)
         note_retired(c, pod->row.pod, h);
 }
 
+/* And knows what the stage is, and which shards are its. */
 static bool is_heard(const struct coordinator *c, const char *name)
 {
     const struct mirror_pod *pod = *name ? mirror_pod(c->mirror, name) : NULL;
 
-    return pod && pod_is_alive(c, pod) && pod->can_reshard;
+    return pod && pod_is_alive(c, pod) && pod->can_reshard &&
+           pod->reshard_round == c->reshard.round;
 }
 
 static struct reshard_sight look(const struct coordinator *c)
@@ -311,6 +317,7 @@ enum status reshards_load(struct coordinator *c, struct err *err)
     c->next_reshard_ms = 0;
     bool is_under_way = count && count <= MOST_SHARDS && stage && stage <= RESHARD_RETIRING;
     mirror_set_next_count(c->mirror, is_under_way ? (uint32_t)count : 0);
+    c->reshard.round = sign_random_u64(); /* no other leader's */
     reshard_enter(&c->reshard, is_under_way ? (enum reshard_stage)stage : RESHARD_NONE,
                   clock_now_ms());
     return STATUS_OK;

@@ -67,14 +67,15 @@ enum status shards_recommended(struct coordinator *c, uint32_t count, struct err
     return set_count(c, count, "recommended_shards", err);
 }
 
-/* A shard stays where it is unless its holder is gone, or drains and somebody else can hold it. */
+/* A shard stays where it is unless its holder is gone, or somebody else can hold it and its holder
+ * drains, or would never let it retire. */
 static bool wants_holder(const struct coordinator *c, const char *holder, const struct place *place)
 {
     const struct mirror_pod *pod = *holder ? mirror_pod(c->mirror, holder) : NULL;
 
     if (!pod || pod->row.status == POD_OFFLINE)
         return true;
-    if (pod->row.status != POD_DRAINING)
+    if (pod->row.status != POD_DRAINING && !(c->mirror->next_count && pod->is_too_old))
         return false;
     for (size_t i = 0; i < place->count; i++) {
         if (place->pods[i].takes)
@@ -100,6 +101,7 @@ static enum status place_all(struct coordinator *c, struct place *place, bool ne
             *all = false;
         if (!strcmp(row.pod, holder))
             continue;
+        reshard_turn_over(&c->reshard);
         log_info("shard_assigned", "shard=%u of=%u from=%s to=%s", i,
                  next ? m->next_count : m->shard_count, *holder ? holder : "-",
                  *row.pod ? row.pod : "-");
@@ -108,6 +110,18 @@ static enum status place_all(struct coordinator *c, struct place *place, bool ne
             TRY(commit(c, err));
     }
     return commit(c, err);
+}
+
+/* A current shard that a pod of an older version takes over would never retire. */
+static void prefer_able(struct place *place)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < place->count; i++)
+        any |=
+            place->pods[i].takes && ((const struct mirror_pod *)place->pods[i].user)->can_reshard;
+    for (size_t i = 0; any && i < place->count; i++)
+        place->pods[i].takes &= ((const struct mirror_pod *)place->pods[i].user)->can_reshard;
 }
 
 /* Spread by themselves, over pods that can hold two sets. */
@@ -127,6 +141,8 @@ enum status shards_place(struct coordinator *c, struct err *err)
     CLEANUP(place_release) struct place place = place_of(c);
     bool all = true;
 
+    if (c->mirror->next_count)
+        prefer_able(&place);
     TRY(place_all(c, &place, false, &all, err));
     count_next_only(&place);
     TRY(place_all(c, &place, true, &all, err));

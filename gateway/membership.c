@@ -32,7 +32,7 @@ struct membership {
     struct loop_timer *timer;
     bool registered, waiting, draining, refused, is_busy;
     uint32_t missed; /* heartbeats without an answer, since the last that had one */
-    uint32_t next_count;
+    uint64_t reshard_round;
     int64_t sent_ms, lease_until_ms, first_refused_ms, drain_deadline_ms;
     int64_t counted_ms;
     uint64_t counted_units;
@@ -182,11 +182,14 @@ static void want_shards(struct membership *m, const Guildbus__V1__HeartbeatReply
                                       .next_id_count = r->n_next_shards,
                                       .stage = stage_of(r->reshard_stage) };
 
-    if (r->n_shards > MAX_SHARDS || r->n_next_shards > MAX_SHARDS)
+    if (r->n_shards > MAX_SHARDS || r->n_next_shards > MAX_SHARDS) {
+        log_warn("shards_refused", "shards=%zu next_shards=%zu most=%d", r->n_shards,
+                 r->n_next_shards, MAX_SHARDS);
         return;
-    m->next_count = wish.next_count;
+    }
     m->is_busy = wish.stage == SHARDS_KEEPING || wish.stage == SHARDS_RETIRING;
     shards_want(m->config.shards, &wish);
+    m->reshard_round = r->reshard_round;
 }
 
 static void obey(struct membership *m, const Guildbus__V1__HeartbeatReply *r)
@@ -302,7 +305,7 @@ static void put_shards(const struct membership *m, Guildbus__V1__Heartbeat *h,
     h->shards_held = lists->held;
     h->n_shards_held = shards_held(shards, lists->held, MAX_SHARDS);
     h->can_reshard = true;
-    h->next_shard_count = m->next_count;
+    h->reshard_round = m->reshard_round;
     h->next_ready = lists->ready;
     h->n_next_ready = shards_next_ready(shards, lists->ready, MAX_SHARDS);
     h->next_keeping = lists->keeping;

@@ -78,6 +78,8 @@ struct fake_pod {
     size_t busiest_count;
     /* resharding: as told, unless it is too old for it, or slow */
     bool can_reshard, never_ready, never_keeps, never_retires;
+    bool repeats; /* says what it said before, whatever it is told */
+    int answers;
     uint32_t session_total, session_remaining;
     uint32_t next_shards[64];
 };
@@ -148,6 +150,9 @@ static void pod_on_beat(void *ctx, uint64_t tag UNUSED, enum status status, cons
     p->beat_in_flight = false;
     if (!e || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT_REPLY)
         return;
+    p->answers++;
+    if (p->repeats && !e->heartbeat_reply->status)
+        return;
     p->reply = *e->heartbeat_reply;
     if (p->reply.status) {
         p->refused_beats++;
@@ -172,7 +177,7 @@ static void pod_say_shards(struct fake_pod *p, Guildbus__V1__Heartbeat *h)
     h->session_total = p->session_total;
     h->session_remaining = p->session_remaining;
     h->session_reset_after_ms = 3600000;
-    h->next_shard_count = p->reply.next_shard_count;
+    h->reshard_round = p->reply.reshard_round;
     h->next_ready = h->next_keeping = p->next_shards;
     h->n_next_ready = p->never_ready ? 0 : p->reply.n_next_shards;
     h->n_next_keeping = keeps && !p->never_keeps ? h->n_next_ready : 0;

@@ -39,7 +39,11 @@ static void test_it_goes_over_when_all_are_ready_keep_and_have_retired(void **st
     assert_int_equal(step_at(&r, sight(5, 0, 0), BEGIN + 200000 + RESHARD_SETTLE_MS),
                      RESHARD_KEEPING);
     assert_int_equal(step_at(&r, sight(5, 4, 0), BEGIN + 203100), RESHARD_KEEPING);
-    assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + 203200), RESHARD_RETIRING);
+    assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + 203200), RESHARD_KEEPING);
+    assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + 203199 + RESHARD_OVERLAP_MS),
+                     RESHARD_KEEPING);
+    assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + 203200 + RESHARD_OVERLAP_MS),
+                     RESHARD_RETIRING);
     assert_int_equal(step_at(&r, sight(5, 5, 1), BEGIN + 900000), RESHARD_RETIRING);
     /* A next one that fails now is resumed by another pod: the former ones are on their way out. */
     assert_int_equal(step_at(&r, sight(3, 3, 2), BEGIN + 900100), RESHARD_NONE);
@@ -69,8 +73,26 @@ static void test_what_does_not_keep_in_time_goes_back(void **state UNUSED)
     reshard_enter(&r, RESHARD_KEEPING, BEGIN);
     assert_int_equal(step_at(&r, sight(4, 5, 0), BEGIN + 10), RESHARD_KEEPING);
     assert_int_equal(step_at(&r, unsettled, BEGIN + 20), RESHARD_KEEPING);
+    assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + 30), RESHARD_KEEPING);
+    assert_int_equal(step_at(&r, sight(5, 4, 0), BEGIN + 29 + RESHARD_OVERLAP_MS), RESHARD_KEEPING);
+    assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + 30 + RESHARD_OVERLAP_MS), RESHARD_KEEPING);
     assert_int_equal(step_at(&r, sight(5, 4, 0), BEGIN + RESHARD_KEEP_MAX_MS), RESHARD_OPENING);
     assert_int_equal(step_at(&r, sight(5, 5, 0), BEGIN + RESHARD_KEEP_MAX_MS), RESHARD_OPENING);
+}
+
+/* What a pod said in an earlier stage, or of other shards, must not count. */
+static void test_each_stage_and_each_shard_that_moves_begins_a_round(void **state UNUSED)
+{
+    struct reshard r = { .round = 41 };
+
+    reshard_enter(&r, RESHARD_OPENING, BEGIN);
+    assert_int_equal(r.round, 42);
+    reshard_turn_over(&r);
+    assert_int_equal(r.round, 43);
+    (void)step_at(&r, sight(5, 0, 0), BEGIN);
+    assert_int_equal(r.round, 43);
+    assert_int_equal(step_at(&r, sight(5, 0, 0), BEGIN + RESHARD_SETTLE_MS), RESHARD_KEEPING);
+    assert_int_equal(r.round, 44);
 }
 
 /* ---- may it begin? ---- */
@@ -103,6 +125,8 @@ static void test_what_speaks_against_it_is_said(void **state UNUSED)
                      STATUS_BUSY);
     c = good, c.sessions_total = 0;
     assert_int_equal(judge(&c, "no pod has said yet"), STATUS_UNAVAILABLE);
+    c = good, c.to = 3000, c.most = 4000;
+    assert_int_equal(judge(&c, "2 pods can hold 2048 shards"), STATUS_UNAVAILABLE);
     c = good, c.pods_unable = 1;
     assert_int_equal(judge(&c, "1 of 2 pods"), STATUS_UNAVAILABLE);
     c = good, c.pods = 0;
@@ -146,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_it_goes_over_when_all_are_ready_keep_and_have_retired),
         cmocka_unit_test(test_a_moment_of_weakness_begins_the_wait_anew),
         cmocka_unit_test(test_what_does_not_keep_in_time_goes_back),
+        cmocka_unit_test(test_each_stage_and_each_shard_that_moves_begins_a_round),
         cmocka_unit_test(test_what_speaks_against_it_is_said),
         cmocka_unit_test(test_by_itself_it_follows_the_setting_or_a_clear_recommendation),
     };

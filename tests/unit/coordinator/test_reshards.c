@@ -182,6 +182,44 @@ static void test_who_does_not_keep_sends_it_back(void **state)
     cluster_until(w, cluster_status(w, "shard_count") == 5);
 }
 
+/* It has answers, so it is alive; but what it says is of a stage that is over. */
+static void test_what_was_said_of_an_earlier_stage_does_not_count(void **state)
+{
+    struct cluster *w = *state;
+
+    cluster_lead(w, 0);
+    start_sharded(w, 2);
+    w->pods[1].never_keeps = true;
+    assert_int_equal(reshard(w, "{\"shard_count\":5}"), 202);
+    cluster_until(w, is_stage(w, "keeping") && w->pods[0].reply.reshard_stage ==
+                                                   GUILDBUS__V1__RESHARD_STAGE__RESHARD_KEEPING);
+    int before = w->pods[0].answers;
+    cluster_until(w, w->pods[0].answers > before); /* it has said that it keeps */
+    w->pods[0].repeats = true;
+    cluster_until(w, is_stage(w, "opening"));
+    w->pods[1].never_keeps = false;
+    before = w->pods[0].answers;
+    cluster_until(w, w->pods[0].answers > before + 40);
+    assert_true(is_stage(w, "opening"));
+    w->pods[0].repeats = false;
+    cluster_until(w, cluster_status(w, "shard_count") == 5);
+}
+
+static void test_a_pod_of_an_older_version_does_not_hold_it_up(void **state)
+{
+    struct cluster *w = *state;
+
+    cluster_lead(w, 0);
+    start_sharded(w, 2);
+    w->pods[0].never_retires = true;
+    assert_int_equal(reshard(w, "{\"shard_count\":3}"), 202);
+    cluster_until(w, is_stage(w, "retiring"));
+    w->pods[0].can_reshard = false; /* began anew, as what it was before an update */
+    cluster_until(w, cluster_status(w, "shard_count") == 3);
+    cluster_until(w, w->pods[0].reply.shard_count == 3 && w->pods[1].reply.shard_count == 3);
+    assert_int_equal(w->pods[0].reply.n_shards + w->pods[1].reply.n_shards, 3);
+}
+
 static void test_the_shards_of_a_dead_pod_are_taken_over(void **state)
 {
     struct cluster *w = *state;
@@ -242,6 +280,8 @@ int main(void)
         ON_CLUSTER(test_it_can_be_given_up),
         ON_CLUSTER(test_a_new_leader_goes_on_at_each_step),
         ON_CLUSTER(test_who_does_not_keep_sends_it_back),
+        ON_CLUSTER(test_what_was_said_of_an_earlier_stage_does_not_count),
+        ON_CLUSTER(test_a_pod_of_an_older_version_does_not_hold_it_up),
         ON_CLUSTER(test_the_shards_of_a_dead_pod_are_taken_over),
         ON_CLUSTER(test_it_begins_by_itself_when_discord_recommends_clearly_more),
         ON_CLUSTER(test_a_changed_setting_begins_one),
