@@ -37,6 +37,7 @@ struct pod {
     struct membership *membership;   /* NULL with a fixed list */
     struct assignments *assignments; /* NULL without CONFIG_SERVICE_URL */
     struct loop_timer *timer;
+    uint32_t fixed_shards; /* of a fixed list, when Discord has been asked */
     bool stopping;
     int exit_code;
 };
@@ -65,10 +66,11 @@ static void on_refused(void *ctx, const char *why)
 static void hold_all_shards(struct pod *pod)
 {
     uint32_t ids[MAX_FIXED_SHARDS] = { 0 };
-    uint32_t count = shards_recommended(pod->shards);
+    uint32_t count = at_most_u32(shards_recommended(pod->shards), MAX_FIXED_SHARDS);
 
-    if (count > MAX_FIXED_SHARDS)
-        count = MAX_FIXED_SHARDS;
+    if (pod->fixed_shards) /* another count would be a gap: not before the next start */
+        count = pod->fixed_shards;
+    pod->fixed_shards = count;
     for (uint32_t i = 0; i < count; i++)
         ids[i] = i;
     shards_want(pod->shards,
