@@ -260,13 +260,10 @@ static void beat(struct shard *s, int64_t now, struct shard_actions *todo)
 
 static void on_probe(struct shard *s, int64_t now, struct shard_actions *todo)
 {
-    uint32_t before = s->beats;
-
-    if (s->phase != SHARD_LIVE)
+    if (s->phase != SHARD_LIVE || !may_send(s, SHARD_SENDS, now))
         return;
     beat(s, now, todo);
-    if (s->beats > before)
-        s->probe = s->beats;
+    s->probe = s->beats;
 }
 
 static void on_beat_due(struct shard *s, int64_t now, struct shard_actions *todo)

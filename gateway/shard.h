@@ -86,7 +86,7 @@ enum shard_event {
     SHARD_ON_MALFORMED, /* a payload that is not JSON, or is too large */
     SHARD_ON_RECONNECT, /* the driver cannot go on with this connection */
     SHARD_ON_TIME,
-    SHARD_ON_PROBE, /* send a heartbeat now; see shard_is_caught_up */
+    SHARD_ON_PROBE, /* send a heartbeat now if Discord's limit allows it; see shard_is_caught_up */
     SHARD_ON_STOP,
 };
 struct shard_input {

@@ -20,6 +20,8 @@ enum {
     SEND_TEXT_MAX = 4096,  /* Discord: bytes a payload, else close code 4002 */
     FLOOD_MS = 5000,       /* guilds that Discord has not sent by then are unavailable */
     RETIRE_MAX_MS = 15000, /* to catch up; meanwhile the next shards' events wait */
+    PROBE_MS = 5000,       /* without an answer the connection is half open */
+    RETIRE_LOOK_MS = 250,
 };
 
 static struct metric opened =
@@ -39,16 +41,19 @@ struct shard_holder {
     const struct shard_pod *pod;
     uint32_t shard, count;
     enum life life;
-    bool lost, paused, retiring, discarding, ended_well;
+    bool lost, paused, retiring, retire_steps, discarding, ended_well;
+    bool was_paused;      /* since it was live last */
+    bool live_to_retire;  /* when it became so: what it has not read the next ones keep */
     uint32_t guilds_left; /* of those READY named */
-    int64_t last_guild_ms, retire_until_ms;
+    int64_t last_guild_ms, retire_until_ms, probe_until_ms;
     struct shard machine;
     struct shard_socket *socket;
     struct shard_keeper *keeper;
     struct shard_publisher *publisher;
     struct identify_wish *wish;
     int64_t pause_warn_ms;
-    struct loop_timer *timer;     /* the machine's */
+    struct loop_timer *timer; /* the machine's */
+    struct loop_timer *retire_timer;
     struct loop_timer *end_timer; /* STOP_MAX_MS, then the report of the end */
     void (*on_end)(void *ctx, struct shard_holder *holder);
     void *ctx;
@@ -117,7 +122,7 @@ static void pause_when_full(struct shard_holder *h)
         log_warn("shard_paused", "shard=%u text=\"the bus is slower than Discord\"", h->shard);
         h->pause_warn_ms = now + PAUSE_WARN_EACH_MS;
     }
-    h->paused = true;
+    h->paused = h->was_paused = true;
     shard_set_deaf(&h->machine, true);
     if (h->socket)
         shard_socket_read(h->socket, false);
@@ -419,6 +424,8 @@ static void set_timer(struct shard_holder *h)
         loop_timer_stop(h->timer);
     else
         loop_timer_start(h->timer, due - clock_now_ms());
+    if (h->retiring && h->life == HOLDING && !h->discarding)
+        loop_timer_start(h->retire_timer, RETIRE_LOOK_MS);
 }
 
 /* ---- the end of a set of shards ---- */
@@ -443,19 +450,55 @@ static void leave_for_good(struct shard_holder *h, const char *how)
     begin_stop(h);
 }
 
-/* A session that is gone has nothing to catch up with. */
+static void leave_late(struct shard_holder *h)
+{
+    log_warn("shard_retires_late",
+             "shard=%u phase=%s text=\"what Discord had not sent yet after %d s may be missing\"",
+             h->shard, shard_phase_name(h->machine.phase), RETIRE_MAX_MS / 1000);
+    leave_for_good(h, "late");
+}
+
+static void retire_step(struct shard_holder *h, enum shard_event event)
+{
+    h->retire_steps = true; /* a step asks how retiring goes on: not this one */
+    step(h, &(struct shard_input){ .event = event });
+    h->retire_steps = false;
+    h->probe_until_ms = clock_now_ms() + PROBE_MS;
+}
+
+/* A session that is gone has nothing to catch up with. One that is not read has: only the bus is
+ * slow, and what Discord had to send meanwhile the next shards may have dropped before they kept. An
+ * answered heartbeat might overtake that, RESUMED has its place in the order. */
 static void go_on_retiring(struct shard_holder *h)
 {
-    if (!h->retiring || h->discarding || h->lost || h->life != HOLDING)
+    int64_t now_ms = clock_now_ms();
+
+    if (!h->retiring || h->retire_steps || h->discarding || h->lost || h->life != HOLDING)
         return;
+    if (h->paused) {
+        h->retire_until_ms = now_ms + RETIRE_MAX_MS;
+        h->probe_until_ms = now_ms + PROBE_MS;
+    }
     if (h->machine.phase == SHARD_FATAL || h->machine.session.id[0] == '\0')
         leave_for_good(h, "no_session");
-    else if (clock_now_ms() >= h->retire_until_ms)
-        leave_for_good(h, "late");
+    else if (now_ms >= h->retire_until_ms)
+        leave_late(h);
     else if (h->machine.phase == SHARD_LIVE && h->machine.probe == 0)
-        step(h, &(struct shard_input){ .event = SHARD_ON_PROBE });
+        retire_step(h, SHARD_ON_PROBE);
+    else if (h->machine.phase == SHARD_LIVE && !h->paused &&
+             ((h->was_paused && !h->live_to_retire) ||
+              (now_ms >= h->probe_until_ms && !shard_is_caught_up(&h->machine))))
+        retire_step(h, SHARD_ON_RECONNECT);
     else if (!h->paused && shard_is_caught_up(&h->machine))
         leave_for_good(h, "caught_up");
+}
+
+static void on_retire_timer(void *ctx)
+{
+    struct shard_holder *h = ctx;
+
+    go_on_retiring(h);
+    set_timer(h);
 }
 
 void shard_holder_retire(struct shard_holder *h)
@@ -492,8 +535,11 @@ static void step(struct shard_holder *h, const struct shard_input *in)
     shard_step(&h->machine, in, clock_now_ms(), &todo);
     for (size_t i = 0; i < todo.count; i++)
         perform(h, &todo.list[i], in);
-    if (h->machine.phase == SHARD_LIVE && before != SHARD_LIVE)
+    if (h->machine.phase == SHARD_LIVE && before != SHARD_LIVE) {
+        h->was_paused = h->paused;
+        h->live_to_retire = h->retiring;
         log_info("shard_live", "shard=%u seq=%" PRIu64, h->shard, h->machine.session.seq);
+    }
     set_timer(h);
     save(h);
     go_on_retiring(h);
@@ -559,6 +605,7 @@ struct shard_holder *shard_holder_new(const struct shard_pod *pod, const struct 
     shard_init(&h->machine,
                pod->incarnation ^ (uint64_t)clock_now_us() ^ (uint64_t)post->shard << 32);
     h->timer = loop_timer_new(pod->loop, on_time, h);
+    h->retire_timer = loop_timer_new(pod->loop, on_retire_timer, h);
     h->end_timer = loop_timer_new(pod->loop, on_end_timer, h);
     h->publisher = shard_publisher_new(&(struct shard_publisher_config){ .loop = pod->loop,
                                                                          .bus = pod->bus,
@@ -590,6 +637,7 @@ void shard_holder_free(struct shard_holder *h)
     shard_keeper_free(h->keeper);
     shard_publisher_free(h->publisher);
     loop_timer_free(h->timer);
+    loop_timer_free(h->retire_timer);
     loop_timer_free(h->end_timer);
     free(h);
 }
@@ -630,7 +678,7 @@ bool shard_holder_is_settled(const struct shard_holder *h)
 bool shard_holder_is_at_rest(const struct shard_holder *h)
 {
     return h->life == HOLDING &&
-           (h->machine.phase == SHARD_LIVE || h->machine.phase == SHARD_FATAL);
+           ((h->machine.phase == SHARD_LIVE && !h->paused) || h->machine.phase == SHARD_FATAL);
 }
 
 bool shard_holder_is_keeping(const struct shard_holder *h)

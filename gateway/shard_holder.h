@@ -8,8 +8,8 @@
  * published, save, release.
  *
  * Retiring, when another set of shards takes its place: take the shard over and resume it if need
- * be, wait until a heartbeat shows that nothing is on its way from Discord, close, wait until all
- * that was received is published, delete the record.
+ * be (also when the heartbeat stays unanswered), wait until a heartbeat shows that nothing is on its
+ * way from Discord, close, wait until all that was received is published, delete the record.
  *
  * THREAD: confined to the loop's. */
 #ifndef GATEWAY_SHARD_HOLDER_H
@@ -65,7 +65,7 @@ bool shard_holder_holds(const struct shard_holder *holder);
 bool shard_holder_is_stopping(const struct shard_holder *holder);
 /* It is live, and Discord has sent its guilds. */
 bool shard_holder_is_settled(const struct shard_holder *holder);
-/* It is live or refused for good. */
+/* It is live and read, or refused for good. */
 bool shard_holder_is_at_rest(const struct shard_holder *holder);
 /* Settled, and what it receives is kept. */
 bool shard_holder_is_keeping(const struct shard_holder *holder);

@@ -127,7 +127,7 @@ static void lose(struct shard_keeper *k)
 }
 
 /* A write was refused: by another holder, or because an earlier one of ours was stored and its ack
- * got lost. What names no pod (deleted, or somebody's hand) is no rival: our session is good. */
+ * got lost. What names no pod (somebody's hand) is no rival: our session is good. */
 static void decide_check(struct shard_keeper *k)
 {
     bool rival = k->stored.pod[0] &&
@@ -153,7 +153,7 @@ static enum status read_stored(struct shard_keeper *k, const struct bus_in *in, 
         return STATUS_OK;
     TRY(status);
     k->revision = message.seq;
-    if (message.size == 0) /* deleted */
+    if (message.size == 0) /* deleted by hand */
         return STATUS_OK;
     if (shard_record_parse(message.data, message.size, &k->stored, err) != STATUS_OK)
         log_warn("shard_record_unreadable", "shard=%u revision=%" PRIu64 " error=%s",
@@ -252,15 +252,18 @@ static void write_record(struct shard_keeper *k)
         .at_ms = clock_wall_ms(),
     };
     (void)snprintf(k->writing.pod, sizeof(k->writing.pod), "%s", k->config.pod);
+    if (k->discarding)
+        k->writing.session = (struct shard_session){ .seq = 0 };
     (void)snprintf(revision, sizeof(revision), "%" PRIu64, k->revision);
     CLEANUP(xfree) char *text = shard_record_text(&k->writing);
     const struct bus_header headers[] = {
         { "Nats-Expected-Last-Subject-Sequence", revision },
-        { "KV-Operation", "DEL" }, /* as nats kv del does it */
+        /* As nats kv del does it, but with who did it: a holder that slept through it is lost. */
+        { "KV-Operation", "DEL" },
     };
     const struct bus_out out = { .subject = k->key.text,
                                  .data = text,
-                                 .size = k->discarding ? 0 : strlen(text),
+                                 .size = strlen(text),
                                  .headers = headers,
                                  .header_count = k->discarding ? 2 : 1 };
     k->under_way++;

@@ -45,7 +45,8 @@ void shard_keeper_free(struct shard_keeper *keeper);
 void shard_keeper_save(struct shard_keeper *keeper, const struct shard_session *session);
 /* Calls on_released when it is written; when nothing was taken yet, at once. */
 void shard_keeper_release(struct shard_keeper *keeper);
-/* The same, but the record goes: nobody shall take the shard over. */
+/* The same, but the record goes: nobody shall take the shard over. What stays below the mark of its
+ * deletion names the pod, without the session. */
 void shard_keeper_discard(struct shard_keeper *keeper);
 
 #endif

@@ -63,7 +63,7 @@ size_t shards_held(const struct shards *shards, uint32_t *ret_ids, size_t max);
 /* Of the next ones: live with their guilds, and of these those that keep what they receive. */
 size_t shards_next_ready(const struct shards *shards, uint32_t *ret_ids, size_t max);
 size_t shards_next_keeping(const struct shards *shards, uint32_t *ret_ids, size_t max);
-/* Wanted ones that are neither live nor refused by Discord for good. */
+/* Wanted ones that are neither live and read (the bus is not slow) nor refused by Discord for good. */
 uint32_t shards_unsettled(const struct shards *shards);
 /* Of the current ones, while these retire. */
 size_t shards_retired(const struct shards *shards, uint32_t *ret_ids, size_t max);

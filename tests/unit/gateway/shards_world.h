@@ -56,6 +56,7 @@ struct world {
     uint64_t want;
     const struct pod *whose;
     uint32_t count; /* of the shards that publish */
+    int64_t until_ms;
 };
 
 /* ---- the simulated Discord ---- */
@@ -352,7 +353,7 @@ static bool read_record(struct bus *bus, uint32_t count, uint32_t shard, struct 
     if (!size)
         return false;
     assert_int_equal(shard_record_parse(data, size, ret, NULL), STATUS_OK);
-    return true;
+    return ret->session.id[0] || !ret->released; /* else the mark of its deletion */
 }
 
 /* The records have reached what Discord has for the sessions: all was published. They never pass

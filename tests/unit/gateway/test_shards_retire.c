@@ -1,0 +1,97 @@
+/* Shards that leave for another set while something is wrong: the connection, the bus, the limit of
+ * sends, or a holder that slept. */
+#include "tests/unit/gateway/two_sets.h"
+
+/* Nobody notices: the next heartbeat is far away. */
+static void test_a_half_open_shard_is_resumed_before_it_retires(void **state)
+{
+    struct world *w = *state;
+
+    sim_tell(w, "/gateway", "{\"hello_ms\":120000}");
+    start_live(w);
+    half_way(w, 4000, 500);
+    sim_fault(w, "stall", 4000);
+    w->want = 2500;
+    wait_for(w, is_half_sent);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    go_over(w, &w->a);
+    assert_int_equal(sim_count(w, "gateway", "resumes"), SHARD_COUNT);
+    finish_over(w, &w->a);
+}
+
+static bool is_unsettled(struct world *w)
+{
+    return shards_unsettled(w->whose->shards) == SHARD_COUNT;
+}
+
+/* As heartbeats do it. */
+static bool is_told_so_long(struct world *w)
+{
+    want_both(&w->a, SHARDS_RETIRING);
+    return clock_now_ms() >= w->until_ms;
+}
+
+/* The bus stands still, so they are not read; and what they have not read the next ones dropped. */
+static void test_shards_that_are_not_read_wait_for_the_bus_and_retire_then(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    open_next(w, &w->a);
+    kill(w->nats.pid, SIGSTOP);
+    sim_traffic(w, 30000, 0); /* more than the window takes */
+    wait_for(w, is_unsettled);
+    wait_for(w, is_traffic_over);
+    want_both(&w->a, SHARDS_KEEPING);
+    want_both(&w->a, SHARDS_RETIRING);
+    w->until_ms = clock_now_ms() + 16000; /* who may be late for 15 s would be gone */
+    wait_for(w, is_told_so_long);
+    kill(w->nats.pid, SIGCONT);
+    go_over(w, &w->a);
+    finish_over(w, &w->a);
+}
+
+/* A hundred and twenty sends a minute are allowed, and Discord has asked for as many heartbeats. */
+static void test_a_shard_that_may_not_send_any_more_retires_late(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 4000, 200);
+    open_next(w, &w->a);
+    for (int i = 0; i < 130; i++)
+        sim_fault(w, "heartbeat", 4000);
+    keep_next(w, &w->a);
+    go_over(w, &w->a);
+    finish_over(w, &w->a);
+}
+
+static void test_a_holder_that_slept_through_the_end_of_its_set_is_lost(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    sim_traffic(w, 100, 0);
+    wait_for(w, is_traffic_over);
+    w->whose = &w->a;
+    wait_for(w, is_all_saved);
+    pod_open(&w->b, false);
+    want_one(&w->b, false, SHARDS_RETIRING); /* nobody told a */
+    w->whose = &w->b;
+    wait_for(w, is_retired);
+    sim_traffic(w, 100, 0); /* a resumes, and would say this */
+    w->whose = &w->a;
+    wait_for(w, holds_nothing);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LIVE(test_a_half_open_shard_is_resumed_before_it_retires),
+        LIVE(test_shards_that_are_not_read_wait_for_the_bus_and_retire_then),
+        LIVE(test_a_shard_that_may_not_send_any_more_retires_late),
+        LIVE(test_a_holder_that_slept_through_the_end_of_its_set_is_lost),
+    };
+    return cmocka_run_group_tests_name("shards_retire", tests, NULL, NULL);
+}
