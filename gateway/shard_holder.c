@@ -466,6 +466,13 @@ static void retire_step(struct shard_holder *h, enum shard_event event)
     h->probe_until_ms = clock_now_ms() + PROBE_MS;
 }
 
+static void probe(struct shard_holder *h)
+{
+    retire_step(h, SHARD_ON_PROBE);
+    if (h->machine.phase == SHARD_LIVE && h->machine.probe == 0)
+        retire_step(h, SHARD_ON_RECONNECT); /* this connection has no sends left */
+}
+
 /* A session that is gone has nothing to catch up with. One that is not read has: only the bus is
  * slow, and what Discord had to send meanwhile the next shards may have dropped before they kept. An
  * answered heartbeat might overtake that, RESUMED has its place in the order. */
@@ -484,7 +491,7 @@ static void go_on_retiring(struct shard_holder *h)
     else if (now_ms >= h->retire_until_ms)
         leave_late(h);
     else if (h->machine.phase == SHARD_LIVE && h->machine.probe == 0)
-        retire_step(h, SHARD_ON_PROBE);
+        probe(h);
     else if (h->machine.phase == SHARD_LIVE && !h->paused &&
              ((h->was_paused && !h->live_to_retire) ||
               (now_ms >= h->probe_until_ms && !shard_is_caught_up(&h->machine))))
@@ -662,11 +669,6 @@ uint32_t shard_holder_count(const struct shard_holder *h)
 bool shard_holder_holds(const struct shard_holder *h)
 {
     return (h->life == HOLDING || h->life == STOPPING) && h->machine.phase != SHARD_FATAL;
-}
-
-bool shard_holder_is_stopping(const struct shard_holder *h)
-{
-    return h->life == STOPPING || h->life == ENDED;
 }
 
 bool shard_holder_is_settled(const struct shard_holder *h)

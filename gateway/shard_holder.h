@@ -62,7 +62,6 @@ uint32_t shard_holder_id(const struct shard_holder *holder);
 uint32_t shard_holder_count(const struct shard_holder *holder);
 /* Its record names this pod, and Discord has not refused it. */
 bool shard_holder_holds(const struct shard_holder *holder);
-bool shard_holder_is_stopping(const struct shard_holder *holder);
 /* It is live, and Discord has sent its guilds. */
 bool shard_holder_is_settled(const struct shard_holder *holder);
 /* It is live and read, or refused for good. */
