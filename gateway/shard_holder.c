@@ -566,6 +566,7 @@ static void on_taken(void *ctx, const struct shard_session *session)
     if (h->life != TAKING)
         return;
     h->life = HOLDING;
+    h->retire_until_ms = clock_now_ms() + RETIRE_MAX_MS;
     log_info("shard_taken", "shard=%u count=%u resume=%s seq=%" PRIu64, h->shard, h->count,
              session ? "yes" : "no", session ? session->seq : 0);
     if (session)

@@ -2,9 +2,9 @@
 """The bot goes over to other counts of shards under traffic: nothing is lost, nothing takes effect twice.
 
 2 to 5 shards as an operator asks for it, with interactions by the endpoint; 5 to 3 with interactions over the gateway; 3
-to 4 with a pod killed in the middle; 4 to 6 because Discord recommends it, with the coordinator killed in the middle.
-Each costs as many IDENTIFYs as there are new shards. What stands in EVENTS is read as it comes: of each guild, one set of
-shards after the other, each going on where the one before ended or a little before.
+to 4 with a pod killed in the middle; 4 to 6 because Discord recommends it, with the coordinator killed in the middle; 6 to
+4 while each gateway is restarted. Each costs as many IDENTIFYs as there are new shards. What stands in EVENTS is read as
+it comes: of each guild, one set of shards after the other, each going on where the one before ended or a little before.
 """
 import json
 import os
@@ -15,6 +15,7 @@ import time
 
 from flow import (LIMIT_S, Bus, HERE, Held, Sent, Wrong, compare_rows, expect, http_json, read_owners, read_record,
                   record, run, say, sim, start_traffic, stored_events, wait_for, wait_for_traffic)
+from rolling import start_again, terminate
 
 sys.path.insert(0, str(HERE.parent / "chaos"))
 from wire import PROTO, Schema  # noqa: E402
@@ -261,12 +262,26 @@ def with_the_coordinator_killed(flow, cluster, listener):
     load.end(listener, 6)
 
 
+def with_a_rolling_restart(flow, cluster, listener):
+    """From the moment when all could begin to keep, so that no session is lost before it is known."""
+    load = Load(cluster)
+    guildbusctl(flow, cluster, "reshard", "4")
+    wait_for("all next shards are ready", lambda: "4 of 4 ready" in stage(cluster), LIMIT_S, interval_s=0.05)
+    for pod in cluster.pods:
+        terminate(cluster.processes[pod])
+        say(f"{pod} has ended: {stage(cluster) or 'over'}")
+        start_again(cluster, cluster.processes[pod])
+    wait_for_shards(cluster, 4)
+    load.end(listener, 4)
+
+
 def body(flow):
     cluster = flow.cluster(gateways=3, guilds=GUILDS, shards=2, capacity=100)
     sim(cluster, "/mischief", {"seed": 3, "repeat_permille": 30})  # Discord may say a thing twice, too
     listener = Listener(cluster.nats_url)
     listener.start()
-    for part in (by_operator, over_the_gateway, with_a_pod_killed, with_the_coordinator_killed):
+    for part in (by_operator, over_the_gateway, with_a_pod_killed, with_the_coordinator_killed,
+                 with_a_rolling_restart):
         part(flow, cluster, listener)
     listener.end()
     expect(counts(cluster)["closed_1000_by_client"] == 0, "a session was closed with 1000 or 1001")

@@ -87,6 +87,40 @@ static void test_a_shard_that_may_not_send_any_more_is_resumed(void **state)
     finish_over(w, &w->a);
 }
 
+/* As heartbeats do it. */
+static bool is_one_told_so_long(struct world *w)
+{
+    want_one(&w->a, false, SHARDS_RETIRING);
+    return clock_now_ms() >= w->until_ms;
+}
+
+static void test_the_time_to_retire_begins_when_the_shard_is_held(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 4000, 1000);
+    pod_open(&w->b, false);
+    w->whose = &w->b;
+    want_one(&w->b, true, SHARDS_OPENING);
+    wait_for(w, is_next_ready);
+    pod_kill(&w->a); /* what comes now is dropped by the next ones, and waits for who resumes */
+    wait_for(w, is_traffic_over);
+    want_one(&w->b, true, SHARDS_KEEPING);
+    wait_for(w, is_next_keeping);
+    pod_open(&w->a, false);
+    kill(w->nats.pid, SIGSTOP); /* the records cannot be read */
+    w->until_ms = clock_now_ms() + 16000;
+    wait_for(w, is_one_told_so_long);
+    kill(w->nats.pid, SIGCONT);
+    w->whose = &w->a;
+    wait_for(w, is_retired);
+    w->count = NEXT_COUNT;
+    shards_want(w->b.shards, &(struct shards_wish){
+                                 .count = NEXT_COUNT, .ids = all_ids, .id_count = NEXT_COUNT });
+    finish_over(w, &w->b);
+}
+
 static void test_a_holder_that_slept_through_the_end_of_its_set_is_lost(void **state)
 {
     struct world *w = *state;
@@ -111,6 +145,7 @@ int main(void)
         LIVE(test_a_half_open_shard_is_resumed_before_it_retires),
         LIVE(test_shards_that_are_not_read_wait_for_the_bus_and_retire_then),
         LIVE(test_a_shard_that_may_not_send_any_more_is_resumed),
+        LIVE(test_the_time_to_retire_begins_when_the_shard_is_held),
         LIVE(test_a_holder_that_slept_through_the_end_of_its_set_is_lost),
     };
     return cmocka_run_group_tests_name("shards_retire", tests, NULL, NULL);
