@@ -102,18 +102,6 @@ static bool keeps_nothing(struct world *w)
     return shards_next_keeping(w->whose->shards, ids, NEXT_COUNT) == 0;
 }
 
-static void test_what_is_kept_has_a_bound_and_then_discord_waits(void **state)
-{
-    struct world *w = *state;
-
-    start_live(w);
-    open_next(w, &w->a);
-    keep_next(w, &w->a);
-    half_way(w, 60000, 0); /* six thousand for each next shard, and 4096 are kept */
-    go_over(w, &w->a);
-    finish_over(w, &w->a);
-}
-
 static void test_next_shards_publish_when_nobody_says_how_it_goes_on(void **state)
 {
     struct world *w = *state;
@@ -141,7 +129,6 @@ int main(void)
         LIVE(test_a_shard_that_lost_its_connection_catches_up_before_it_retires),
         LIVE(test_who_takes_a_shard_over_to_retire_it_resumes_it_first),
         LIVE(test_a_next_set_that_is_given_up_leaves_nothing_behind),
-        LIVE(test_what_is_kept_has_a_bound_and_then_discord_waits),
         LIVE(test_next_shards_publish_when_nobody_says_how_it_goes_on),
     };
     return cmocka_run_group_tests_name("shards_over", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* Shards that leave for another set while something is wrong: the connection, the bus, the limit of
- * sends, or a holder that slept. */
+ * sends, a holder that slept, or more is kept than there is room for. */
 #include "tests/unit/gateway/two_sets.h"
 
 /* Nobody notices: the next heartbeat is far away. */
@@ -139,6 +139,18 @@ static void test_a_holder_that_slept_through_the_end_of_its_set_is_lost(void **s
     wait_for(w, holds_nothing);
 }
 
+static void test_what_is_kept_has_a_bound_and_then_discord_waits(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    open_next(w, &w->a);
+    keep_next(w, &w->a);
+    half_way(w, 60000, 0); /* six thousand for each next shard, and 4096 are kept */
+    go_over(w, &w->a);
+    finish_over(w, &w->a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +159,7 @@ int main(void)
         LIVE(test_a_shard_that_may_not_send_any_more_is_resumed),
         LIVE(test_the_time_to_retire_begins_when_the_shard_is_held),
         LIVE(test_a_holder_that_slept_through_the_end_of_its_set_is_lost),
+        LIVE(test_what_is_kept_has_a_bound_and_then_discord_waits),
     };
     return cmocka_run_group_tests_name("shards_retire", tests, NULL, NULL);
 }
