@@ -144,6 +144,8 @@ static void test_a_new_leader_goes_on_at_each_step(void **state)
 {
     struct cluster *w = *state;
 
+    /* A heartbeat that the killed leader had takes two seconds to be given up. */
+    cluster_set(w, "LEASE_MS", "10000");
     cluster_lead(w, 0);
     start_sharded(w, 2);
     w->pods[1].never_ready = true;
