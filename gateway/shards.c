@@ -19,6 +19,7 @@ enum {
     CLOSE_WAIT_MS = 1000, /* for the last close frames to leave */
     CLOSE_POLL_MS = 10,
     ALONE_MS = 20000,          /* nobody says how the resharding goes: what is kept goes out */
+    RETIRING_MAX_MS = 30000,   /* likewise, when somebody's shards do not retire */
     FACTS_MS = 10 * 60 * 1000, /* Discord's recommendation grows with the bot */
 };
 
@@ -35,7 +36,8 @@ struct shards {
     struct shard_set now, next;
     struct shard_set retired; /* of now, in SHARDS_RETIRING */
     enum shards_stage stage;
-    bool is_alone;
+    int64_t retiring_since_ms; /* 0: it is not the stage */
+    bool is_alone;             /* the next shards publish before they may */
     struct loop_timer *alone_timer;
     struct shard_holder *holders[SHARDS_MAX];
     size_t holder_count;
@@ -192,15 +194,35 @@ static void reconcile(struct shards *s)
         steer(s, s->holders[i]);
 }
 
+static void keep_no_longer(struct shards *s, const char *why)
+{
+    if (!s->is_alone)
+        log_warn("reshard_alone", "next_count=%u text=\"%s: the next shards publish\"",
+                 s->next.count, why);
+    s->is_alone = true;
+}
+
 static void on_alone(void *ctx)
 {
     struct shards *s = ctx;
 
-    log_warn("reshard_alone",
-             "next_count=%u text=\"no coordinator for %d s: the next shards publish\"",
-             s->next.count, ALONE_MS / 1000);
-    s->is_alone = true;
+    keep_no_longer(s, "no coordinator for 20 s");
     reconcile(s);
+}
+
+/* Shards of pods that are gone, and that nobody may take over yet, must not hold up all others. */
+static void mind_time(struct shards *s)
+{
+    int64_t now_ms = clock_now_ms();
+
+    if (s->stage != SHARDS_RETIRING)
+        s->retiring_since_ms = 0;
+    else if (!s->retiring_since_ms)
+        s->retiring_since_ms = now_ms;
+    if (s->retiring_since_ms && now_ms - s->retiring_since_ms >= RETIRING_MAX_MS)
+        keep_no_longer(s, "some shards have not retired in 30 s");
+    else
+        s->is_alone = false;
 }
 
 static void set_ids(struct shard_set *set, uint32_t count, const uint32_t *ids, size_t id_count)
@@ -224,7 +246,7 @@ void shards_want(struct shards *s, const struct shards_wish *wish)
     s->stage = wish->next_count ? wish->stage : SHARDS_NONE;
     set_ids(&s->now, wish->count, wish->ids, wish->id_count);
     set_ids(&s->next, wish->next_count, wish->next_ids, wish->next_id_count);
-    s->is_alone = false;
+    mind_time(s);
     if (s->stage == SHARDS_KEEPING || s->stage == SHARDS_RETIRING)
         loop_timer_start(s->alone_timer, ALONE_MS);
     else

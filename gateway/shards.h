@@ -55,7 +55,7 @@ struct shards_wish {
     enum shards_stage stage;
 };
 /* Idempotent. While next shards keep what they receive, it must come again at least every 20 s:
- * with nobody to say that the others have retired, they publish. */
+ * with nobody to say that the others have retired, they publish; also when these take over 30 s. */
 void shards_want(struct shards *shards, const struct shards_wish *wish);
 /* What GET /gateway/bot recommended; 0 while not known. */
 uint32_t shards_recommended(const struct shards *shards);

@@ -121,6 +121,33 @@ static void test_next_shards_publish_when_nobody_says_how_it_goes_on(void **stat
     check_nothing_lost(w, w->a.bus);
 }
 
+/* As heartbeats do it. */
+static bool keeps_no_longer(struct world *w)
+{
+    want_one(&w->b, true, SHARDS_RETIRING);
+    return keeps_nothing(w);
+}
+
+static void test_next_shards_do_not_wait_for_ever_for_others_to_retire(void **state)
+{
+    struct world *w = *state;
+
+    start_live(w);
+    half_way(w, 4000, 200);
+    pod_open(&w->b, false);
+    w->whose = &w->b;
+    want_one(&w->b, true, SHARDS_OPENING);
+    wait_for(w, is_next_ready);
+    want_one(&w->b, true, SHARDS_KEEPING);
+    wait_for(w, is_next_keeping);
+    pod_kill(&w->a); /* and nobody takes its shards over */
+    wait_for(w, keeps_no_longer);
+    wait_for(w, is_traffic_over);
+    w->count = NEXT_COUNT;
+    wait_for(w, is_all_saved);
+    check_nothing_lost(w, w->b.bus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +157,7 @@ int main(void)
         LIVE(test_who_takes_a_shard_over_to_retire_it_resumes_it_first),
         LIVE(test_a_next_set_that_is_given_up_leaves_nothing_behind),
         LIVE(test_next_shards_publish_when_nobody_says_how_it_goes_on),
+        LIVE(test_next_shards_do_not_wait_for_ever_for_others_to_retire),
     };
     return cmocka_run_group_tests_name("shards_over", tests, NULL, NULL);
 }
