@@ -79,8 +79,10 @@ static void end_cutover(const struct coordinator *c, const struct move_row *move
                    : moved ? "moved"
                            : "un-sealed",
                    reason_of(move), move->id);
-    if (!fact)
-        return; /* the guild fails over */
+    if (!fact) { /* the guild fails over: its owner as it was is not confirmed again */
+        guild->incarnation = 0;
+        return;
+    }
     text_copy(guild->pod, sizeof(guild->pod), moved ? move->target : move->source);
     guild->epoch = moved ? move->epoch : move->unseal_epoch;
     guild->incarnation = fact->incarnation;

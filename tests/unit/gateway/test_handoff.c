@@ -3,53 +3,6 @@
  * A guild's way from one owner to the next: what its log says, and what becomes of requests. */
 #include "tests/unit/gateway/town.h"
 
-/* ---- the log, as it is written ---- */
-
-enum { MOST_RECORDS = 32 };
-
-struct tail {
-    struct bus_sub *sub;
-    size_t count;
-    struct {
-        Guildbus__V1__LogRecord__KindCase kind;
-        uint64_t epoch;
-    } records[MOST_RECORDS];
-};
-
-static void on_record(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
-{
-    CLEANUP(arena_free) struct arena *arena = arena_new(0);
-    struct tail *tail = ctx;
-    Guildbus__V1__Envelope *e;
-    struct err err;
-
-    assert_int_equal(codec_decode(in->data, in->size, arena, &e, &err), STATUS_OK);
-    assert_int_equal(e->body_case, GUILDBUS__V1__ENVELOPE__BODY_RECORD);
-    assert_true(tail->count < MOST_RECORDS);
-    tail->records[tail->count].kind = e->record->kind_case;
-    tail->records[tail->count++].epoch = e->record->epoch;
-}
-
-static void tail_open(struct town *t, struct tail *tail)
-{
-    const struct subject subject = subject_tail(t->guild);
-    const struct bus_subscription what = { subject.text, NULL, t->box, on_record, tail, 0 };
-    struct err err;
-
-    assert_int_equal(bus_subscribe(t->bus, &what, &tail->sub, &err), STATUS_OK);
-}
-
-/* Where the epoch begins; 0: it has not. */
-static size_t tail_claim(const struct tail *tail, uint64_t epoch)
-{
-    for (size_t i = 0; i < tail->count; i++) {
-        if (tail->records[i].epoch == epoch &&
-            tail->records[i].kind == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM)
-            return i;
-    }
-    return 0;
-}
-
 /* ---- the source ---- */
 
 /* As the target asks it: answered when the Seal is in the log. */
