@@ -1,8 +1,11 @@
 #include "base/bus_options.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bus_url.h"
+#include "base/sign.h"
 #include "base/xmem.h"
 
 enum {
@@ -10,8 +13,21 @@ enum {
     PATIENCE_MS = 15000,
 };
 
-/* libnats takes a list only as an array; it tries them in random order, so clients spread. */
-static natsStatus set_servers(natsOptions *o, const char *urls)
+static void swap(const char **a, const char **b)
+{
+    const char *was = *a;
+
+    *a = *b;
+    *b = was;
+}
+
+static bool is_host_of(const char *lost, const char *url)
+{
+    return lost && *lost &&
+           !strcmp(bus_url_host(lost, strlen(lost)), bus_url_host(url, strlen(url)));
+}
+
+natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *lost)
 {
     const char *list[MAX_SERVERS];
     char *copy = xstrdup(urls), *rest = copy;
@@ -19,28 +35,29 @@ static natsStatus set_servers(natsOptions *o, const char *urls)
 
     for (char *one; count < MAX_SERVERS && (one = strtok_r(rest, ",", &rest));)
         list[count++] = one;
-    natsStatus s = count ? natsOptions_SetServers(o, list, count) : NATS_INVALID_ARG;
+    for (int i = count - 1; i > 0; i--)
+        swap(&list[i], &list[sign_random_u64() % (unsigned)(i + 1)]);
+    for (int i = 0; i < count; i++)
+        if (is_host_of(lost, list[i]))
+            swap(&list[i], &list[count - 1]);
+    natsStatus s = count ? natsOptions_SetServers(options, list, count) : NATS_INVALID_ARG;
     free(copy);
     return s;
 }
 
 natsStatus bus_options_set(natsOptions *o, const struct bus_config *config)
 {
-    natsStatus s = set_servers(o, config->url);
+    natsStatus s = NATS_OK;
     int patience_ms = config->patience_ms ? config->patience_ms : PATIENCE_MS;
 
 #define SET(call)                                                                                  \
     if (s == NATS_OK)                                                                              \
     s = (call)
     SET(natsOptions_SetName(o, config->name));
-    SET(natsOptions_SetMaxReconnect(o, -1));
-    SET(natsOptions_SetReconnectWait(o, BUS_RECONNECT_WAIT_MS));
-    SET(natsOptions_SetReconnectJitter(o, BUS_RECONNECT_WAIT_MS, BUS_RECONNECT_WAIT_MS));
+    SET(natsOptions_SetNoRandomize(o, true));             /* bus_options_set_servers did */
+    SET(natsOptions_SetAllowReconnect(o, false));         /* bus_link.h says why */
     SET(natsOptions_SetPingInterval(o, patience_ms / 3)); /* two may be unanswered */
     SET(natsOptions_SetWriteDeadline(o, patience_ms / 3));
-    /* Nothing is kept for a later connection: who asked is told at once and asks again, and the
-     * server does not get both. (0 would mean 8 MB.) */
-    SET(natsOptions_SetReconnectBufSize(o, 1));
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
     SET(natsOptions_SetSendAsap(o, true));
     if (config->inbox_prefix)
