@@ -16,7 +16,7 @@ static struct metric stalls =
 
 static void tell(int64_t us, const char *kind, void (*fn)(void))
 {
-    const char *program = "";
+    const char *program = "-";
     uintptr_t at = (uintptr_t)fn;
     Dl_info where;
 
