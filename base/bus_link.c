@@ -154,14 +154,31 @@ static void hold(struct bus_link *link)
     bus_conn_put(conn);
 }
 
-static natsStatus try_servers(struct bus_link *link, const char *urls, natsConnection **ret_nc)
+static natsStatus try_servers(struct bus_link *link, const char *urls, bool is_last,
+                              natsConnection **ret_nc)
 {
-    natsStatus s = bus_options_set_servers(link->options, urls, link->url);
+    natsStatus s = bus_options_set_servers(link->options, urls, link->url, is_last);
 
     pthread_mutex_lock(&link->mu);
     link->lost = false; /* the last one's callbacks are over */
     pthread_mutex_unlock(&link->mu);
     return s == NATS_OK ? natsConnection_Connect(ret_nc, link->options) : s;
+}
+
+/* First those that are configured, then those that the servers told of, then the one that was lost:
+ * it may hang, and costs two seconds then. */
+static natsStatus connect_any(struct bus_link *link, natsConnection **ret_nc)
+{
+    const char *const lists[] = { link->urls, link->known };
+    natsStatus s = NATS_NO_SERVER;
+
+    for (size_t i = 0; s != NATS_OK && i < 2 * ARRAY_LEN(lists); i++) {
+        const char *urls = lists[i % ARRAY_LEN(lists)];
+        natsStatus now =
+            urls ? try_servers(link, urls, i >= ARRAY_LEN(lists), ret_nc) : NATS_NO_SERVER;
+        s = now == NATS_NO_SERVER ? s : now;
+    }
+    return s;
 }
 
 /* The servers it told of, for when none of the configured ones is there. */
@@ -196,10 +213,8 @@ static void set_current(struct bus_link *link, struct bus_conn *conn)
 static natsStatus make(struct bus_link *link)
 {
     natsConnection *nc = NULL;
-    natsStatus s = try_servers(link, link->urls, &nc);
+    natsStatus s = connect_any(link, &nc);
 
-    if (s != NATS_OK && link->known)
-        s = try_servers(link, link->known, &nc);
     if (s != NATS_OK)
         return s;
     struct bus_conn *conn = xcalloc(1, sizeof(*conn));

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/bus_url.h"
-#include "base/sign.h"
 #include "base/xmem.h"
 
 enum {
@@ -13,34 +12,22 @@ enum {
     PATIENCE_MS = 15000,
 };
 
-static void swap(const char **a, const char **b)
+static bool is_host_of(const char *server, const char *url)
 {
-    const char *was = *a;
-
-    *a = *b;
-    *b = was;
+    return !strcmp(bus_url_host(server, strlen(server)), bus_url_host(url, strlen(url)));
 }
 
-static bool is_host_of(const char *lost, const char *url)
-{
-    return lost && *lost &&
-           !strcmp(bus_url_host(lost, strlen(lost)), bus_url_host(url, strlen(url)));
-}
-
-natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *lost)
+natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *last,
+                                   bool is_last)
 {
     const char *list[MAX_SERVERS];
     char *copy = xstrdup(urls), *rest = copy;
     int count = 0;
 
     for (char *one; count < MAX_SERVERS && (one = strtok_r(rest, ",", &rest));)
-        list[count++] = one;
-    for (int i = count - 1; i > 0; i--)
-        swap(&list[i], &list[sign_random_u64() % (unsigned)(i + 1)]);
-    for (int i = 0; i < count; i++)
-        if (is_host_of(lost, list[i]))
-            swap(&list[i], &list[count - 1]);
-    natsStatus s = count ? natsOptions_SetServers(options, list, count) : NATS_INVALID_ARG;
+        if (is_host_of(last, one) == is_last)
+            list[count++] = one;
+    natsStatus s = count ? natsOptions_SetServers(options, list, count) : NATS_NO_SERVER;
     free(copy);
     return s;
 }

@@ -4,6 +4,8 @@
 #ifndef BASE_BUS_OPTIONS_H
 #define BASE_BUS_OPTIONS_H
 
+#include <stdbool.h>
+
 #include <nats/nats.h>
 
 #include "base/bus.h"
@@ -12,8 +14,9 @@ enum { BUS_RECONNECT_WAIT_MS = 100 }; /* and as much again by chance */
 
 /* All but the servers and the callbacks. */
 natsStatus bus_options_set(natsOptions *options, const struct bus_config *config);
-/* The servers of a list in random order, so that clients spread; the one that was lost (NULL, "" or
- * scheme://host:port) comes last. */
-natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *lost);
+/* Those of the list that are not the server "last" (scheme://host:port, or ""), or that one alone.
+ * libnats tries them in random order, so clients spread. NATS_NO_SERVER: there are none. */
+natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *last,
+                                   bool is_last);
 
 #endif
