@@ -240,8 +240,8 @@ static natsStatus make(struct bus_link *link)
 /* A pause before the next round of the servers, shorter when closing. */
 static void pause_a_little(struct bus_link *link)
 {
-    int64_t until_us = clock_now_us() + BUS_RECONNECT_WAIT_MS * INT64_C(1000) +
-                       (int64_t)(sign_random_u64() % (BUS_RECONNECT_WAIT_MS * 1000));
+    int64_t wait_ms = BUS_RECONNECT_WAIT_MS + (int64_t)(sign_random_u64() % BUS_RECONNECT_WAIT_MS);
+    int64_t until_us = clock_now_us() + wait_ms * 1000;
     const struct timespec until = { until_us / 1000000, until_us % 1000000 * 1000 };
 
     pthread_mutex_lock(&link->mu);

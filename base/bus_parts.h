@@ -25,7 +25,7 @@ struct bus {
     _Atomic bool closing;
 
     pthread_mutex_t subs_mu;
-    struct bus_subs subs;
+    struct bus_subs subs, waiting; /* for the connection that is being made */
 
     /* guarded by mu */
     pthread_mutex_t mu;

@@ -111,24 +111,23 @@ static void on_nats_complete(void *closure)
 
 /* ---- attaching ---- */
 
-/* NATS_OK: *ret_attachment has libnats' reference and one for the caller. */
+/* NATS_OK: *ret_attachment has libnats' reference and one for the caller, who has one of sub. */
 static natsStatus attachment_new(struct bus_sub *sub, natsConnection *nc,
                                  struct attachment **ret_attachment)
 {
     struct attachment *a = xcalloc(1, sizeof(*a));
 
     *a = (struct attachment){ .refs = 2, .sub = sub };
-    atomic_fetch_add(&sub->refs, 1);
     natsStatus s =
         sub->what.queue
             ? natsConnection_QueueSubscribe(&a->nats, nc, sub->what.subject, sub->what.queue,
                                             on_nats_message, a)
             : natsConnection_Subscribe(&a->nats, nc, sub->what.subject, on_nats_message, a);
     if (s != NATS_OK) {
-        sub_unref(sub);
         free(a);
         return s;
     }
+    atomic_fetch_add(&sub->refs, 1);
     /* It fails when the connection was just lost. Then libnats never says when it is done with a,
      * which so stays for ever. */
     (void)natsSubscription_SetOnCompleteCB(a->nats, on_nats_complete, a);
@@ -158,47 +157,58 @@ static natsStatus attach(struct bus *bus, struct bus_sub *sub, struct bus_conn *
     return NATS_OK;
 }
 
-/* The next one that is not made on the connection, with a reference; NULL: all are. */
-static struct bus_sub *claim_next(struct bus *bus, struct bus_sub *after,
-                                  const struct bus_conn *conn)
+static void all_wait(struct bus *bus)
 {
+    struct bus_sub *sub;
+
     pthread_mutex_lock(&bus->subs_mu);
-    struct bus_sub *sub = after && after->bus && !atomic_load(&after->closed)
-                              ? LIST_NEXT(after, all)
-                              : LIST_FIRST(&bus->subs);
-    while (sub && sub->conn == conn->number)
-        sub = LIST_NEXT(sub, all);
-    if (sub) {
-        sub->conn = conn->number;
-        atomic_fetch_add(&sub->refs, 1);
+    while ((sub = LIST_FIRST(&bus->subs))) {
+        LIST_REMOVE(sub, all);
+        LIST_INSERT_HEAD(&bus->waiting, sub, all);
     }
     pthread_mutex_unlock(&bus->subs_mu);
-    return sub;
+}
+
+/* The next one that waits for the connection, with a reference; NULL: none does. */
+static struct bus_sub *claim_next(struct bus *bus, const struct bus_conn *conn)
+{
+    struct bus_sub *sub, *claimed = NULL;
+
+    pthread_mutex_lock(&bus->subs_mu);
+    while (!claimed && (sub = LIST_FIRST(&bus->waiting))) {
+        LIST_REMOVE(sub, all);
+        LIST_INSERT_HEAD(&bus->subs, sub, all);
+        if (sub->conn == conn->number)
+            continue; /* its holder was faster */
+        sub->conn = conn->number;
+        atomic_fetch_add(&sub->refs, 1);
+        claimed = sub;
+    }
+    pthread_mutex_unlock(&bus->subs_mu);
+    return claimed;
 }
 
 void bus_subs_attach(struct bus *bus, struct bus_conn *conn)
 {
-    struct bus_sub *sub = NULL, *next;
+    struct bus_sub *sub;
 
-    while ((next = claim_next(bus, sub, conn))) {
-        if (sub)
-            sub_unref(sub);
-        sub = next;
+    all_wait(bus);
+    while ((sub = claim_next(bus, conn))) {
         natsStatus s = attach(bus, sub, conn);
         if (s != NATS_OK && !natsConnection_IsClosed(conn->nc))
             log_warn("nats_subscribe", "subject=%s text=\"%s\"", sub->what.subject,
                      natsStatus_GetText(s));
-    }
-    if (sub)
         sub_unref(sub);
+    }
 }
 
 void bus_subs_orphan(struct bus *bus)
 {
     struct bus_sub *sub;
 
+    all_wait(bus);
     pthread_mutex_lock(&bus->subs_mu);
-    while ((sub = LIST_FIRST(&bus->subs))) {
+    while ((sub = LIST_FIRST(&bus->waiting))) {
         LIST_REMOVE(sub, all);
         sub->bus = NULL;
     }
