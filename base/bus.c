@@ -279,9 +279,8 @@ static void start_next(struct bus *bus)
 {
     for (;;) {
         pthread_mutex_lock(&bus->mu);
-        struct turn *turn = bus_link_is_up(bus->link) && !atomic_load(&bus->closing)
-                                ? turns_next(&bus->turns)
-                                : NULL;
+        bool may_start = !atomic_load(&bus->closing) && bus_link_is_up(bus->link);
+        struct turn *turn = may_start ? turns_next(&bus->turns) : NULL;
         pthread_mutex_unlock(&bus->mu);
         if (!turn)
             return;
@@ -401,6 +400,8 @@ static natsStatus open_inbox(void *ctx, struct bus_conn *conn)
     if (s != NATS_OK) { /* lost already */
         pthread_mutex_lock(&bus->mu);
         bus->inboxes--;
+        if (!bus->is_kept)
+            bus_keep_for_ever(bus);
         bus->is_kept = true;
         pthread_mutex_unlock(&bus->mu);
     }
@@ -414,9 +415,12 @@ static void attach_subs(void *ctx, struct bus_conn *conn)
 
 static void bus_free(struct bus *bus)
 {
-    if (bus->is_kept)
-        return;
+    pthread_mutex_lock(&bus->mu);
     idmap_free(bus->requests);
+    bus->requests = bus->is_kept ? idmap_new() : NULL;
+    pthread_mutex_unlock(&bus->mu);
+    if (bus->is_kept)
+        return; /* a late reply finds nobody who waits */
     pthread_cond_destroy(&bus->end);
     pthread_mutex_destroy(&bus->subs_mu);
     pthread_mutex_destroy(&bus->mu);

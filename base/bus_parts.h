@@ -41,6 +41,9 @@ struct bus {
 
 enum status bus_failed(natsStatus s, const char *doing, struct err *err);
 struct bus_in bus_view(natsMsg *msg);
+/* For what libnats may still use and never says when it is done with, because the connection was lost
+ * while a subscription was made: a few hundred bytes each time. */
+void bus_keep_for_ever(void *what);
 
 /* Makes the subscriptions anew on a connection that is current. THREAD: the link's. */
 void bus_subs_attach(struct bus *bus, struct bus_conn *conn);

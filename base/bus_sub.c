@@ -38,6 +38,20 @@ uint64_t bus_subs_dropped(void)
     return atomic_load(&dropped);
 }
 
+void bus_keep_for_ever(void *what)
+{
+    static struct kept {
+        struct kept *next;
+        void *what;
+    } * _Atomic all;
+    struct kept *one = xcalloc(1, sizeof(*one));
+
+    one->what = what;
+    one->next = atomic_load(&all);
+    while (!atomic_compare_exchange_weak(&all, &one->next, one))
+        ;
+}
+
 static void sub_unref(struct bus_sub *sub)
 {
     if (atomic_fetch_sub(&sub->refs, 1) != 1)
@@ -128,9 +142,9 @@ static natsStatus attachment_new(struct bus_sub *sub, natsConnection *nc,
         return s;
     }
     atomic_fetch_add(&sub->refs, 1);
-    /* It fails when the connection was just lost. Then libnats never says when it is done with a,
-     * which so stays for ever. */
-    (void)natsSubscription_SetOnCompleteCB(a->nats, on_nats_complete, a);
+    /* It fails when the connection was just lost. */
+    if (natsSubscription_SetOnCompleteCB(a->nats, on_nats_complete, a) != NATS_OK)
+        bus_keep_for_ever(a);
     *ret_attachment = a;
     return NATS_OK;
 }

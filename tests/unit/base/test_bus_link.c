@@ -6,12 +6,13 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "base/bus.h"
 #include "base/clock.h"
 #include "nats_relay.h"
 
-enum { PATIENCE_MS = 30000, ROUNDS = 5 };
+enum { PATIENCE_MS = 30000, ROUNDS = 5, LOSSES = 20 };
 
 /* Two servers: a relay to a real one, and one that takes connections and never says a word. */
 struct world {
@@ -20,6 +21,7 @@ struct world {
     struct bus *bus;
     struct mailbox *box;
     int got[3], replies, refusals;
+    _Atomic bool is_over; /* no connection will be lost any more */
 };
 
 static void turn(struct world *w)
@@ -105,10 +107,15 @@ static enum status publish(struct world *w, const char *subject)
     return bus_publish(w->bus, &(struct bus_out){ .subject = subject }, &(struct err){ 0 });
 }
 
-static void ask(struct world *w, const char *subject)
+static void ask_for(struct world *w, const char *subject, int timeout_ms)
 {
     bus_request(w->bus, &(struct bus_out){ .subject = subject },
-                &(struct bus_waiter){ w->box, on_reply, w, 0, PATIENCE_MS });
+                &(struct bus_waiter){ w->box, on_reply, w, 0, timeout_ms });
+}
+
+static void ask(struct world *w, const char *subject)
+{
+    ask_for(w, subject, PATIENCE_MS);
 }
 
 static int next_attempt(struct world *w)
@@ -219,6 +226,52 @@ static void test_subscriptions_are_made_again(void **state)
     bus_drain(&meanwhile);
 }
 
+static void *lose_connections(void *arg)
+{
+    struct world *w = arg;
+
+    for (int i = 0; i < LOSSES; i++) {
+        relay_stop(&w->relay);
+        relay_start(&w->relay, w->relay.port, getenv("NATS_URL"));
+        for (int ms = 0; ms < PATIENCE_MS && !bus_is_connected(w->bus); ms++)
+            usleep(1000);
+    }
+    atomic_store(&w->is_over, true);
+    return NULL;
+}
+
+/* For the sanitizers, too: each subscription is made, ended and drained beside the thread that makes
+ * them again. */
+static void test_subscriptions_come_and_go_while_connections_do(void **state)
+{
+    struct world *w = *state;
+    struct bus_sub *stays = listen_on(w, "t.before", 0), *subs[20] = { NULL };
+    pthread_t loser;
+
+    assert_int_equal(pthread_create(&loser, NULL, lose_connections, w), 0);
+    for (size_t i = 0; !atomic_load(&w->is_over); i = (i + 1) % ARRAY_LEN(subs)) {
+        if (i % 2)
+            bus_unsubscribe(&subs[i]);
+        else
+            bus_drain(&subs[i]);
+        subs[i] = listen_on(w, "t.meanwhile", 1);
+        mailbox_drain(w->box, w);
+        usleep(200);
+    }
+    pthread_join(loser, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(subs); i++)
+        bus_unsubscribe(&subs[i]);
+    /* the last loss may not have been noticed yet */
+    for (int64_t until_ms = clock_now_ms() + PATIENCE_MS;
+         !w->replies && clock_now_ms() < until_ms;) {
+        int before = w->refusals;
+        ask_for(w, "t.before", 200);
+        TURN_UNTIL(w, w->replies || w->refusals > before);
+    }
+    assert_true(w->replies > 0);
+    bus_unsubscribe(&stays);
+}
+
 static void test_it_closes_while_no_server_speaks(void **state)
 {
     struct world *w = *state;
@@ -241,6 +294,7 @@ int main(void)
         TEST(test_nobody_waits_for_an_attempt_to_connect),
         TEST(test_a_publisher_goes_on_while_a_connection_is_lost),
         TEST(test_subscriptions_are_made_again),
+        TEST(test_subscriptions_come_and_go_while_connections_do),
         TEST(test_it_closes_while_no_server_speaks),
     };
     return cmocka_run_group_tests_name("base/bus_link", tests, NULL, NULL);
