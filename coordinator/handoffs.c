@@ -39,7 +39,8 @@ static struct move_facts facts_of(const struct coordinator *c, const struct mirr
         .source_alive = owns && source->row.status != POD_OFFLINE &&
                         source->row.incarnation == g->row.incarnation,
         .target_alive = target && target->row.status != POD_OFFLINE,
-        .target_takes = pod_takes(c, target),
+        /* A pod that is only silent is waited for: a new leader has not heard anybody yet. */
+        .target_takes = target && target->row.status == POD_ACTIVE,
         .target_gave_up = m->target_gave_up,
     };
 }

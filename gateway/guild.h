@@ -330,7 +330,7 @@ void guild_look_for_gap(struct guild *g);
 
 /* ---- requests.c ---- */
 void guild_requests_start(struct guild *g);
-void guild_requests_stop(struct guild *g, bool drain);
+void guild_requests_stop(struct guild *g);
 /* Serves, holds, forwards or refuses it, as the guild's state says. g may be NULL. */
 void guild_request(struct owner *o, struct guild *g, const struct request *r);
 void guild_release_held(struct guild *g); /* routes each held request again */

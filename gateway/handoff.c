@@ -50,7 +50,7 @@ static struct metric unsealed =
 
 static void take_no_requests(struct guild *g)
 {
-    guild_requests_stop(g, false);
+    guild_requests_stop(g);
     guild_drop_held(g);
 }
 

@@ -49,7 +49,7 @@ void guild_start_following(struct guild *g)
     g->move.peer[0] = '\0';
     g->tail_head = 0;
     g->pos = (struct guild_position){ 0 }; /* what the disk says */
-    guild_requests_stop(g, false);
+    guild_requests_stop(g);
     guild_tail_start(g);
     guild_load(g);
 }
@@ -82,7 +82,7 @@ void guild_on_gone_time(struct guild *g, int64_t now_ms)
     }
     if (gone_ms >= FORWARD_MS && !g->drained) {
         g->drained = true;
-        guild_requests_stop(g, true);
+        guild_requests_stop(g);
         FAILPOINT("source_8_drained");
         owner_wake_in(g, FORGET_MS - gone_ms);
     }

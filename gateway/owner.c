@@ -75,7 +75,7 @@ void owner_guild_free(struct guild *g)
     guild_restore_drop(g);
     guild_reader_close(g);
     guild_feed_stop(g);
-    guild_requests_stop(g, false);
+    guild_requests_stop(g);
     bus_unsubscribe(&g->tail);
     bytes_release(&g->actions_left);
     free(g->move.yield_reply_to);
@@ -445,8 +445,13 @@ enum status owner_start(struct owner *o, struct err *err)
     return STATUS_OK;
 }
 
-static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *g)
+/* The owner goes, too: nobody is left for what drains. */
+static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *guild)
 {
+    struct guild *g = guild;
+
+    bus_unsubscribe(&g->interactions);
+    bus_unsubscribe(&g->portal);
     owner_guild_free(g);
 }
 

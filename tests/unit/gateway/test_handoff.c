@@ -15,7 +15,7 @@ static void yield_to(struct town *t, int source, const char *target)
 }
 
 struct answers {
-    int count;
+    int count, unanswered;
     enum status status;
     char body[64];
 };
@@ -25,6 +25,7 @@ static void on_answered(void *ctx, uint64_t tag UNUSED, enum status status, cons
     struct answers *a = ctx;
 
     a->count++;
+    a->unanswered += status != STATUS_OK;
     a->status = status;
     if (status == STATUS_OK)
         (void)snprintf(a->body, sizeof(a->body), "%.*s", (int)in->size, (const char *)in->data);
@@ -140,6 +141,40 @@ static void test_nobody_is_sent_back_behind_a_claim(void **state)
     bus_unsubscribe(&tail.sub);
 }
 
+/* It is to follow the guild again while requests are on their way to it: each is answered, be it
+ * with an error. */
+static void test_who_takes_no_more_requests_answers_those_sent(void **state)
+{
+    enum { REQUESTS = 200 };
+    static const struct bus_header as_json = { "Content-Type", "application/json" };
+    struct town *t = *state;
+    const struct subject control = subject_control("alpha"), portal = subject_portal(t->guild);
+    CLEANUP(xfree)
+    char *warm = xasprintf("{\"control\":{\"warm\":{\"moveId\":\"9\",\"guildId\":\"%" PRIu64
+                           "\",\"source\":\"beta\"}}}",
+                           t->guild);
+    CLEANUP(xfree)
+    char *overview =
+        xasprintf("{\"portal\":{\"guildId\":\"%" PRIu64 "\",\"overview\":{}}}", t->guild);
+    struct answers answers = { 0 }, ordered = { 0 };
+
+    own(t, 0, 1);
+    move(t, 0, 1, 2);
+    for (int i = 0; i <= REQUESTS; i++) {
+        bool is_order = i == REQUESTS / 2;
+        const char *body = is_order ? warm : overview;
+        const struct bus_out out = {
+            is_order ? control.text : portal.text, NULL, body, strlen(body), &as_json, 1
+        };
+        bus_request(
+            t->bus, &out,
+            &(struct bus_waiter){ t->box, on_answered, is_order ? &ordered : &answers, 0, 5000 });
+    }
+    WAIT_FOR(t, answers.count == REQUESTS && ordered.count == 1);
+    assert_int_equal(ordered.status, STATUS_OK);
+    assert_int_equal(answers.unanswered, 0);
+}
+
 /* ---- the town ---- */
 
 static int open_patient(void **state)
@@ -165,6 +200,8 @@ int main(void)
                                         town_close),
         cmocka_unit_test_setup_teardown(test_nobody_is_sent_back_behind_a_claim, open_patient,
                                         town_close),
+        cmocka_unit_test_setup_teardown(test_who_takes_no_more_requests_answers_those_sent,
+                                        open_patient, town_close),
     };
     if (getenv("DEBUG"))
         log_set_level(LOG_LEVEL_DEBUG);
