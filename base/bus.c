@@ -1,28 +1,19 @@
 #include "base/bus.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
-#include <nats/nats.h>
-
-#include "base/bus_options.h"
-#include "base/bus_url.h"
+#include "base/bus_parts.h"
 #include "base/clock.h"
 #include "base/idmap.h"
-#include "base/log.h"
-#include "base/turns.h"
+#include "base/sign.h"
 #include "base/xmem.h"
 
 enum {
-    WHEEL_SLOTS = 512,
     SLOT_MS = 10,
-    RETRY_MS = 1000, /* between first connection attempts */
     TURNS_AT_ONCE = 64,
 };
 
@@ -36,46 +27,6 @@ struct pending {
     struct bus_waiter waiter;
 };
 
-struct bus {
-    /* fixed once open */
-    natsConnection *nc;
-    natsSubscription *inbox_sub;
-    char inbox[128]; /* "<prefix>.<unique>." */
-    pthread_t ticker;
-    _Atomic bool closing;
-    /* While libnats looks for a server it holds its lock for up to two seconds a try: who publishes
-     * then would wait for it. So nothing is asked of it, and nothing is buffered to be sent late. */
-    _Atomic bool away;
-
-    /* guarded by mu */
-    pthread_mutex_t mu;
-    uint64_t last_token;
-    struct idmap *requests;
-    struct pending *wheel[WHEEL_SLOTS];
-    struct turns turns;
-    int64_t ticked_ms;
-    int ended; /* of libnats' two last callbacks: connection closed, inbox complete */
-    pthread_cond_t end;
-};
-
-/* Of all connections: libnats' threads may outlive theirs by a moment. */
-static _Atomic uint64_t dropped;
-
-/* References: the caller's handle, libnats' closure until it says complete, each letter under way.
- */
-struct bus_sub {
-    _Atomic int refs;
-    _Atomic bool closed;
-    natsSubscription *nats;
-    struct bus_subscription what;
-};
-
-struct message_letter {
-    struct letter letter;
-    struct bus_sub *sub;
-    natsMsg *msg;
-};
-
 struct reply_letter {
     struct letter letter;
     struct pending *pending;
@@ -83,7 +34,7 @@ struct reply_letter {
     natsMsg *msg;
 };
 
-static enum status nats_failed(natsStatus s, const char *doing, struct err *err)
+enum status bus_failed(natsStatus s, const char *doing, struct err *err)
 {
     enum status code = s == NATS_TIMEOUT           ? STATUS_TIMEOUT
                        : s == NATS_INVALID_ARG     ? STATUS_INVALID
@@ -93,15 +44,7 @@ static enum status nats_failed(natsStatus s, const char *doing, struct err *err)
     return err_set(err, code, "%s: NATS: %s", doing, natsStatus_GetText(s));
 }
 
-/* ---- subscriptions ---- */
-
-static void sub_unref(struct bus_sub *sub)
-{
-    if (atomic_fetch_sub(&sub->refs, 1) == 1)
-        free(sub);
-}
-
-static struct bus_in view(natsMsg *msg)
+struct bus_in bus_view(natsMsg *msg)
 {
     return (struct bus_in){
         .subject = natsMsg_GetSubject(msg),
@@ -112,113 +55,11 @@ static struct bus_in view(natsMsg *msg)
     };
 }
 
-static void message_free(struct message_letter *m)
-{
-    natsMsg_Destroy(m->msg);
-    sub_unref(m->sub);
-    free(m);
-}
-
-static void message_read(struct letter *l, void *owner UNUSED)
-{
-    struct message_letter *m = CONTAINER_OF(l, struct message_letter, letter);
-
-    if (!atomic_load(&m->sub->closed)) {
-        const struct bus_in in = view(m->msg);
-        m->sub->what.on_message(m->sub->what.ctx, m->sub->what.tag, &in);
-    }
-    message_free(m);
-}
-
-static void message_discard(struct letter *l)
-{
-    message_free(CONTAINER_OF(l, struct message_letter, letter));
-}
-
-/* THREAD: libnats' delivery. */
-static void on_nats_message(natsConnection *nc UNUSED, natsSubscription *nats UNUSED, natsMsg *msg,
-                            void *closure)
-{
-    struct bus_sub *sub = closure;
-    struct message_letter *m = xcalloc(1, sizeof(*m));
-
-    m->letter = (struct letter){ .read = message_read, .discard = message_discard };
-    m->sub = sub;
-    m->msg = msg;
-    atomic_fetch_add(&sub->refs, 1);
-    struct letter *l = &m->letter;
-    if (mailbox_post(sub->what.box, &l) != STATUS_OK) {
-        atomic_fetch_add(&dropped, 1);
-        message_free(m);
-    }
-}
-
-/* THREAD: libnats' delivery; the last call for this subscription. */
-static void on_nats_complete(void *closure)
-{
-    struct bus_sub *sub = closure;
-
-    if (sub->nats)
-        natsSubscription_Destroy(sub->nats);
-    sub_unref(sub);
-}
-
-enum status bus_subscribe(struct bus *bus, const struct bus_subscription *what,
-                          struct bus_sub **ret_sub, struct err *err)
-{
-    struct bus_sub *sub = xcalloc(1, sizeof(*sub));
-    natsStatus s;
-
-    *sub = (struct bus_sub){ .refs = 2, .what = *what };
-    sub->what.subject = sub->what.queue = NULL; /* borrowed for the call only */
-    s = what->queue
-            ? natsConnection_QueueSubscribe(&sub->nats, bus->nc, what->subject, what->queue,
-                                            on_nats_message, sub)
-            : natsConnection_Subscribe(&sub->nats, bus->nc, what->subject, on_nats_message, sub);
-    if (s != NATS_OK) {
-        free(sub);
-        return nats_failed(s, what->subject, err);
-    }
-    if (natsSubscription_SetOnCompleteCB(sub->nats, on_nats_complete, sub) != NATS_OK)
-        atomic_fetch_sub(&sub->refs, 1); /* closed already */
-    *ret_sub = sub;
-    return STATUS_OK;
-}
-
-void bus_unsubscribe(struct bus_sub **slot)
-{
-    struct bus_sub *sub = TAKE(*slot);
-
-    if (!sub)
-        return;
-    atomic_store(&sub->closed, true);
-    (void)natsSubscription_Unsubscribe(sub->nats);
-    sub_unref(sub);
-}
-
-void bus_drain(struct bus_sub **slot)
-{
-    struct bus_sub *sub = TAKE(*slot);
-
-    if (!sub)
-        return;
-    if (natsSubscription_Drain(sub->nats) != NATS_OK)
-        (void)natsSubscription_Unsubscribe(sub->nats);
-    sub_unref(sub);
-}
-
-const char *bus_header_get(const struct bus_in *in, const char *key)
-{
-    const char *value = NULL;
-
-    return natsMsgHeader_Get(in->msg, key, &value) == NATS_OK ? value : NULL;
-}
-
 /* ---- requests ---- */
 
 static void wheel_add(struct bus *bus, struct pending *p)
 {
-    struct pending **slot = &bus->wheel[(p->deadline_ms / SLOT_MS) % WHEEL_SLOTS];
+    struct pending **slot = &bus->wheel[(p->deadline_ms / SLOT_MS) % BUS_WHEEL_SLOTS];
 
     p->prev = NULL;
     p->next = *slot;
@@ -232,7 +73,7 @@ static void wheel_remove(struct bus *bus, struct pending *p)
     if (p->prev)
         p->prev->next = p->next;
     else
-        bus->wheel[(p->deadline_ms / SLOT_MS) % WHEEL_SLOTS] = p->next;
+        bus->wheel[(p->deadline_ms / SLOT_MS) % BUS_WHEEL_SLOTS] = p->next;
     if (p->next)
         p->next->prev = p->prev;
 }
@@ -257,7 +98,7 @@ static void reply_read(struct letter *l, void *owner UNUSED)
     const struct bus_waiter *w = &r->pending->waiter;
 
     if (r->status == STATUS_OK) {
-        const struct bus_in in = view(r->msg);
+        const struct bus_in in = bus_view(r->msg);
         w->on_reply(w->ctx, w->tag, STATUS_OK, &in);
     } else {
         w->on_reply(w->ctx, w->tag, r->status, NULL);
@@ -325,7 +166,8 @@ static void expire_slot(struct bus *bus, int64_t slot_ms, int64_t now_ms)
     struct pending *expired = NULL;
 
     pthread_mutex_lock(&bus->mu);
-    for (struct pending *p = bus->wheel[(slot_ms / SLOT_MS) % WHEEL_SLOTS], *next; p; p = next) {
+    for (struct pending *p = bus->wheel[(slot_ms / SLOT_MS) % BUS_WHEEL_SLOTS], *next; p;
+         p = next) {
         next = p->next;
         if (p->deadline_ms > now_ms)
             continue;
@@ -349,8 +191,8 @@ static void *tick(void *arg)
     while (!atomic_load(&bus->closing)) {
         int64_t now_ms = clock_now_ms();
         int64_t from = bus->ticked_ms;
-        if (now_ms - from > (int64_t)WHEEL_SLOTS * SLOT_MS)
-            from = now_ms - (int64_t)WHEEL_SLOTS * SLOT_MS;
+        if (now_ms - from > (int64_t)BUS_WHEEL_SLOTS * SLOT_MS)
+            from = now_ms - (int64_t)BUS_WHEEL_SLOTS * SLOT_MS;
         for (; from <= now_ms; from += SLOT_MS)
             expire_slot(bus, from, now_ms);
         bus->ticked_ms = now_ms - SLOT_MS; /* the slot of now may still be filled */
@@ -369,30 +211,32 @@ static natsStatus make_message(const struct bus_out *out, const char *reply, nat
     return s;
 }
 
-static natsStatus send_out(struct bus *bus, const struct bus_out *out, const char *reply)
+static natsStatus send_out(struct bus_conn *conn, const struct bus_out *out, const char *reply)
 {
     natsMsg *msg = NULL;
 
-    if (atomic_load(&bus->away))
+    if (!conn)
         return NATS_CONNECTION_DISCONNECTED;
     if (out->size > INT32_MAX)
         return NATS_MAX_PAYLOAD;
     if (!out->header_count)
-        return reply ? natsConnection_PublishRequest(bus->nc, out->subject, reply, out->data,
+        return reply ? natsConnection_PublishRequest(conn->nc, out->subject, reply, out->data,
                                                      (int)out->size)
-                     : natsConnection_Publish(bus->nc, out->subject, out->data, (int)out->size);
+                     : natsConnection_Publish(conn->nc, out->subject, out->data, (int)out->size);
     natsStatus s = make_message(out, reply, &msg);
     if (s == NATS_OK)
-        s = natsConnection_PublishMsg(bus->nc, msg);
+        s = natsConnection_PublishMsg(conn->nc, msg);
     natsMsg_Destroy(msg);
     return s;
 }
 
 enum status bus_publish(struct bus *bus, const struct bus_out *out, struct err *err)
 {
-    natsStatus s = send_out(bus, out, out->reply);
+    struct bus_conn *conn = bus_link_get(bus->link);
+    natsStatus s = send_out(conn, out, out->reply);
 
-    return s == NATS_OK ? STATUS_OK : nats_failed(s, out->subject, err);
+    bus_conn_put(conn);
+    return s == NATS_OK ? STATUS_OK : bus_failed(s, out->subject, err);
 }
 
 enum status bus_respond(struct bus *bus, const struct bus_in *in, const void *data, size_t size,
@@ -421,7 +265,9 @@ static void start(struct bus *bus, struct pending *p, const struct bus_out *out)
     pthread_mutex_unlock(&bus->mu);
 
     (void)snprintf(reply, sizeof(reply), "%s%" PRIx64, bus->inbox, token);
-    natsStatus s = send_out(bus, out, reply);
+    struct bus_conn *conn = bus_link_get(bus->link);
+    natsStatus s = send_out(conn, out, reply);
+    bus_conn_put(conn);
     if (s == NATS_OK)
         return;
     p = take_pending(bus, token);
@@ -433,8 +279,8 @@ static void start_next(struct bus *bus)
 {
     for (;;) {
         pthread_mutex_lock(&bus->mu);
-        struct turn *turn =
-            atomic_load(&bus->away) || atomic_load(&bus->closing) ? NULL : turns_next(&bus->turns);
+        bool may_start = !atomic_load(&bus->closing) && bus_link_is_up(bus->link);
+        struct turn *turn = may_start ? turns_next(&bus->turns) : NULL;
         pthread_mutex_unlock(&bus->mu);
         if (!turn)
             return;
@@ -467,7 +313,7 @@ void bus_request_in_turn(struct bus *bus, const struct bus_out *out,
     must(!out->header_count);
     p->takes_turns = true;
     pthread_mutex_lock(&bus->mu);
-    bool now = !atomic_load(&bus->away) && turns_enter(&bus->turns);
+    bool now = bus_link_is_up(bus->link) && turns_enter(&bus->turns);
     if (!now) {
         p->held = (struct bus_out){ .subject = xstrdup(out->subject),
                                     .data = xmemdup(out->data, out->size),
@@ -482,14 +328,16 @@ void bus_request_in_turn(struct bus *bus, const struct bus_out *out,
 enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
                              char **ret_data, size_t *ret_size, struct err *err)
 {
+    struct bus_conn *conn = bus_link_get(bus->link);
     natsMsg *msg = NULL, *reply = NULL;
-    natsStatus s = make_message(out, NULL, &msg);
+    natsStatus s = conn ? make_message(out, NULL, &msg) : NATS_CONNECTION_DISCONNECTED;
 
     if (s == NATS_OK)
-        s = natsConnection_RequestMsg(&reply, bus->nc, msg, timeout_ms);
+        s = natsConnection_RequestMsg(&reply, conn->nc, msg, timeout_ms);
+    bus_conn_put(conn);
     natsMsg_Destroy(msg);
     if (s != NATS_OK)
-        return nats_failed(s, out->subject, err);
+        return bus_failed(s, out->subject, err);
     size_t size = (size_t)natsMsg_GetDataLength(reply);
     char *data = xcalloc(1, size + 1);
     if (size)
@@ -502,138 +350,115 @@ enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int tim
 
 enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err)
 {
-    natsStatus s = natsConnection_FlushTimeout(bus->nc, timeout_ms);
+    struct bus_conn *conn = bus_link_get(bus->link);
+    natsStatus s =
+        conn ? natsConnection_FlushTimeout(conn->nc, timeout_ms) : NATS_CONNECTION_DISCONNECTED;
 
-    return s == NATS_OK ? STATUS_OK : nats_failed(s, "flush", err);
+    bus_conn_put(conn);
+    return s == NATS_OK ? STATUS_OK : bus_failed(s, "flush", err);
 }
 
 /* ---- the connection ---- */
 
-static void on_nats_disconnected(natsConnection *nc UNUSED, void *closure)
+/* THREAD: libnats'. Its last word on an inbox. */
+static void on_inbox_complete(void *closure)
 {
     struct bus *bus = closure;
 
-    atomic_store(&bus->away, true);
-    if (!atomic_load(&bus->closing))
-        log_warn("nats_disconnected", "next=reconnecting wait_ms=%d", BUS_RECONNECT_WAIT_MS);
-}
-
-/* THREAD: libnats'. Its last word on this object. */
-static void one_ended(struct bus *bus)
-{
     pthread_mutex_lock(&bus->mu);
-    bus->ended++;
+    bus->inboxes--;
     pthread_cond_broadcast(&bus->end);
     pthread_mutex_unlock(&bus->mu);
 }
 
-static void on_nats_closed(natsConnection *nc UNUSED, void *closure)
+static void name_inbox(struct bus *bus, const struct bus_config *config)
 {
-    one_ended(closure);
-}
+    uint8_t random[12];
+    char unique[2 * sizeof(random) + 1];
 
-static void on_inbox_complete(void *closure)
-{
-    one_ended(closure);
-}
-
-static void on_nats_reconnected(natsConnection *nc, void *closure)
-{
-    struct bus *bus = closure;
-    char url[256] = "", shown[256];
-
-    atomic_store(&bus->away, false);
-    (void)natsConnection_GetConnectedUrl(nc, url, sizeof(url));
-    log_info("nats_reconnected", "url=%s", bus_url_show(url, shown, sizeof(shown)));
-}
-
-static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
-                          void *closure UNUSED)
-{
-    if (s == NATS_SLOW_CONSUMER)
-        atomic_fetch_add(&dropped, 1);
-    log_warn("nats_error", "text=\"%s\"", natsStatus_GetText(s));
-}
-
-/* NATS_OK is 0, and they fail only for want of an argument. */
-static bool set_callbacks(natsOptions *o, struct bus *bus)
-{
-    return !natsOptions_SetDisconnectedCB(o, on_nats_disconnected, bus) &&
-           !natsOptions_SetClosedCB(o, on_nats_closed, bus) &&
-           !natsOptions_SetReconnectedCB(o, on_nats_reconnected, bus) &&
-           !natsOptions_SetErrorHandler(o, on_nats_error, bus);
-}
-
-static enum status connect_first(struct bus *bus, natsOptions *o, const struct bus_config *config,
-                                 struct err *err)
-{
-    char shown[512];
-
-    (void)bus_url_show(config->url, shown, sizeof(shown));
-    for (;;) {
-        natsStatus s = natsConnection_Connect(&bus->nc, o);
-        if (s == NATS_OK)
-            return STATUS_OK;
-        log_warn("nats_unreachable", "url=%s text=\"%s\" retry_in_ms=%d", shown,
-                 natsStatus_GetText(s), RETRY_MS);
-        for (int waited = 0; waited < RETRY_MS; waited += 50) {
-            if (config->give_up && config->give_up(config->ctx))
-                return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s", shown);
-            usleep(50 * 1000);
-        }
-    }
-}
-
-static enum status open_inbox(struct bus *bus, const struct bus_config *config, struct err *err)
-{
-    natsInbox *unique = NULL;
-    char subject[160];
-    natsStatus s = natsInbox_Create(&unique);
-
-    if (s != NATS_OK)
-        return nats_failed(s, "inbox", err);
-    const char *id = strrchr(unique, '.');
+    sign_random(random, sizeof(random));
+    sign_hex(random, sizeof(random), unique);
     (void)snprintf(bus->inbox, sizeof(bus->inbox), "%.60s.%s.",
-                   config->inbox_prefix ? config->inbox_prefix : "_INBOX", id ? id + 1 : unique);
-    natsInbox_Destroy(unique);
+                   config->inbox_prefix ? config->inbox_prefix : "_INBOX", unique);
+}
+
+/* THREAD: the link's. */
+static natsStatus open_inbox(void *ctx, struct bus_conn *conn)
+{
+    struct bus *bus = ctx;
+    char subject[160];
+
     (void)snprintf(subject, sizeof(subject), "%s*", bus->inbox);
-    s = natsConnection_Subscribe(&bus->inbox_sub, bus->nc, subject, on_nats_reply, bus);
-    if (s == NATS_OK)
-        s = natsSubscription_SetPendingLimits(bus->inbox_sub, -1, -1);
-    if (s == NATS_OK)
-        s = natsSubscription_SetOnCompleteCB(bus->inbox_sub, on_inbox_complete, bus);
-    return s == NATS_OK ? STATUS_OK : nats_failed(s, subject, err);
+    natsStatus s = natsConnection_Subscribe(&conn->inbox, conn->nc, subject, on_nats_reply, bus);
+    if (s != NATS_OK)
+        return s;
+    (void)natsSubscription_SetPendingLimits(conn->inbox, -1, -1);
+    pthread_mutex_lock(&bus->mu);
+    bus->inboxes++;
+    pthread_mutex_unlock(&bus->mu);
+    s = natsSubscription_SetOnCompleteCB(conn->inbox, on_inbox_complete, bus);
+    if (s != NATS_OK) { /* lost already */
+        pthread_mutex_lock(&bus->mu);
+        bus->inboxes--;
+        if (!bus->is_kept)
+            bus_keep_for_ever(bus);
+        bus->is_kept = true;
+        pthread_mutex_unlock(&bus->mu);
+    }
+    return s;
+}
+
+static void attach_subs(void *ctx, struct bus_conn *conn)
+{
+    bus_subs_attach(ctx, conn);
+}
+
+static void bus_free(struct bus *bus)
+{
+    pthread_mutex_lock(&bus->mu);
+    idmap_free(bus->requests);
+    bus->requests = bus->is_kept ? idmap_new() : NULL;
+    pthread_mutex_unlock(&bus->mu);
+    if (bus->is_kept)
+        return; /* a late reply finds nobody who waits */
+    pthread_cond_destroy(&bus->end);
+    pthread_mutex_destroy(&bus->subs_mu);
+    pthread_mutex_destroy(&bus->mu);
+    free(bus);
+}
+
+static void close_link(struct bus *bus)
+{
+    bus_link_close(bus->link);
+    pthread_mutex_lock(&bus->mu);
+    while (bus->inboxes)
+        pthread_cond_wait(&bus->end, &bus->mu);
+    pthread_mutex_unlock(&bus->mu);
+    bus_link_free(bus->link);
 }
 
 enum status bus_open(const struct bus_config *config, struct bus **ret_bus, struct err *err)
 {
     struct bus *bus = xcalloc(1, sizeof(*bus));
-    natsOptions *o = NULL;
+    const struct bus_link_events events = { open_inbox, attach_subs, bus };
 
     pthread_mutex_init(&bus->mu, NULL);
+    pthread_mutex_init(&bus->subs_mu, NULL);
     pthread_cond_init(&bus->end, NULL);
     bus->requests = idmap_new();
     turns_init(&bus->turns, TURNS_AT_ONCE);
     bus->ticked_ms = clock_now_ms();
-    natsStatus s = natsOptions_Create(&o);
-    if (s == NATS_OK)
-        s = bus_options_set(o, config);
-    if (s == NATS_OK && !set_callbacks(o, bus))
-        s = NATS_INVALID_ARG;
-    enum status status =
-        s == NATS_OK ? connect_first(bus, o, config, err) : nats_failed(s, config->url, err);
-    natsOptions_Destroy(o);
-    if (status == STATUS_OK)
-        status = open_inbox(bus, config, err);
-    if (status != STATUS_OK || pthread_create(&bus->ticker, NULL, tick, bus)) {
-        natsConnection_Destroy(bus->nc);
-        idmap_free(bus->requests);
-        free(bus);
-        return status != STATUS_OK ? status
-                                   : err_set(err, STATUS_UNAVAILABLE, "no thread for time-outs");
+    name_inbox(bus, config);
+    enum status status = bus_link_open(config, &events, &bus->link, err);
+    if (status == STATUS_OK && pthread_create(&bus->ticker, NULL, tick, bus)) {
+        status = err_set(err, STATUS_UNAVAILABLE, "no thread for time-outs");
+        close_link(bus);
     }
-    *ret_bus = bus;
-    return STATUS_OK;
+    if (status != STATUS_OK)
+        bus_free(bus);
+    else
+        *ret_bus = bus;
+    return status;
 }
 
 static void collect(void *ctx, uint64_t token UNUSED, void *value)
@@ -652,14 +477,8 @@ void bus_close(struct bus *bus)
         return;
     atomic_store(&bus->closing, true);
     pthread_join(bus->ticker, NULL);
-    (void)natsSubscription_Unsubscribe(bus->inbox_sub);
-    natsConnection_Close(bus->nc);
-    pthread_mutex_lock(&bus->mu);
-    while (bus->ended < 2)
-        pthread_cond_wait(&bus->end, &bus->mu);
-    pthread_mutex_unlock(&bus->mu);
-    natsSubscription_Destroy(bus->inbox_sub);
-    natsConnection_Destroy(bus->nc);
+    close_link(bus);
+    bus_subs_orphan(bus);
     idmap_each(bus->requests, collect, &left);
     for (struct turn *turn; (turn = turns_give_up(&bus->turns));) {
         struct pending *p = CONTAINER_OF(turn, struct pending, turn);
@@ -670,30 +489,25 @@ void bus_close(struct bus *bus)
         next = left->next;
         finish(bus, left, STATUS_UNAVAILABLE, NULL);
     }
-    idmap_free(bus->requests);
-    pthread_cond_destroy(&bus->end);
-    pthread_mutex_destroy(&bus->mu);
-    free(bus);
+    bus_free(bus);
 }
 
 bool bus_is_connected(const struct bus *bus)
 {
-    return !atomic_load(&bus->away);
+    return bus_link_is_up(bus->link);
 }
 
 size_t bus_max_payload(struct bus *bus)
 {
-    return (size_t)natsConnection_GetMaxPayload(bus->nc);
+    return bus_link_max_payload(bus->link);
 }
 
 enum status bus_connected_url(struct bus *bus, char *ret_url, size_t size, struct err *err)
 {
-    natsStatus s = natsConnection_GetConnectedUrl(bus->nc, ret_url, size);
-
-    return s == NATS_OK ? STATUS_OK : nats_failed(s, "connected url", err);
+    return bus_link_url(bus->link, ret_url, size, err);
 }
 
 uint64_t bus_dropped(void)
 {
-    return atomic_load(&dropped);
+    return bus_subs_dropped() + bus_link_dropped();
 }

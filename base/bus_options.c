@@ -1,8 +1,10 @@
 #include "base/bus_options.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bus_url.h"
 #include "base/xmem.h"
 
 enum {
@@ -10,37 +12,39 @@ enum {
     PATIENCE_MS = 15000,
 };
 
-/* libnats takes a list only as an array; it tries them in random order, so clients spread. */
-static natsStatus set_servers(natsOptions *o, const char *urls)
+static bool is_host_of(const char *server, const char *url)
+{
+    return !strcmp(bus_url_host(server, strlen(server)), bus_url_host(url, strlen(url)));
+}
+
+natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *last,
+                                   bool is_last)
 {
     const char *list[MAX_SERVERS];
     char *copy = xstrdup(urls), *rest = copy;
     int count = 0;
 
     for (char *one; count < MAX_SERVERS && (one = strtok_r(rest, ",", &rest));)
-        list[count++] = one;
-    natsStatus s = count ? natsOptions_SetServers(o, list, count) : NATS_INVALID_ARG;
+        if (is_host_of(last, one) == is_last)
+            list[count++] = one;
+    natsStatus s = count ? natsOptions_SetServers(options, list, count) : NATS_NO_SERVER;
     free(copy);
     return s;
 }
 
 natsStatus bus_options_set(natsOptions *o, const struct bus_config *config)
 {
-    natsStatus s = set_servers(o, config->url);
+    natsStatus s = NATS_OK;
     int patience_ms = config->patience_ms ? config->patience_ms : PATIENCE_MS;
 
 #define SET(call)                                                                                  \
     if (s == NATS_OK)                                                                              \
     s = (call)
     SET(natsOptions_SetName(o, config->name));
-    SET(natsOptions_SetMaxReconnect(o, -1));
-    SET(natsOptions_SetReconnectWait(o, BUS_RECONNECT_WAIT_MS));
-    SET(natsOptions_SetReconnectJitter(o, BUS_RECONNECT_WAIT_MS, BUS_RECONNECT_WAIT_MS));
+    SET(natsOptions_SetNoRandomize(o, true));             /* bus_options_set_servers did */
+    SET(natsOptions_SetAllowReconnect(o, false));         /* bus_link.h says why */
     SET(natsOptions_SetPingInterval(o, patience_ms / 3)); /* two may be unanswered */
     SET(natsOptions_SetWriteDeadline(o, patience_ms / 3));
-    /* Nothing is kept for a later connection: who asked is told at once and asks again, and the
-     * server does not get both. (0 would mean 8 MB.) */
-    SET(natsOptions_SetReconnectBufSize(o, 1));
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
     SET(natsOptions_SetSendAsap(o, true));
     if (config->inbox_prefix)

@@ -1,8 +1,10 @@
-/* bus_options.h - how libnats is to treat a connection; for bus.c only.
+/* bus_options.h - how libnats is to treat a connection; for bus_link.c only.
  *
  * THREAD: any. */
 #ifndef BASE_BUS_OPTIONS_H
 #define BASE_BUS_OPTIONS_H
+
+#include <stdbool.h>
 
 #include <nats/nats.h>
 
@@ -10,7 +12,11 @@
 
 enum { BUS_RECONNECT_WAIT_MS = 100 }; /* and as much again by chance */
 
-/* All but the callbacks. */
+/* All but the servers and the callbacks. */
 natsStatus bus_options_set(natsOptions *options, const struct bus_config *config);
+/* Those of the list that are not the server "last" (scheme://host:port, or ""), or that one alone.
+ * libnats tries them in random order, so clients spread. NATS_NO_SERVER: there are none. */
+natsStatus bus_options_set_servers(natsOptions *options, const char *urls, const char *last,
+                                   bool is_last);
 
 #endif

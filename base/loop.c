@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stall.h"
 #include "base/xmem.h"
 
 enum {
@@ -54,7 +55,11 @@ struct loop {
     size_t timers, room;
     int64_t armed_us; /* what timer_fd is set to; INT64_MAX: nothing */
     struct on_free *on_free;
+    struct stall stall;
 };
+
+/* C lets a pointer to a function be kept as one of another type. */
+#define ANY_FN(fn) ((void (*)(void))(fn))
 
 /* --- watches --- */
 
@@ -100,10 +105,13 @@ static void serve_epoll(struct loop *loop)
     struct epoll_event events[EVENTS_AT_ONCE];
     int n = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, 0);
 
+    stall_begin(&loop->stall, loop->timers ? loop->heap[0]->due_us : INT64_MAX);
     for (int i = 0; i < n; i++) {
         struct loop_watch *w = events[i].data.ptr;
-        if (!w->dead)
-            w->on_ready(w->ctx, events[i].events);
+        if (w->dead)
+            continue;
+        w->on_ready(w->ctx, events[i].events);
+        stall_look(&loop->stall, w == loop->box_watch ? "letters" : "socket", ANY_FN(w->on_ready));
     }
     bury_dead(loop);
 }
@@ -210,7 +218,9 @@ static void on_timer_fd(void *ctx, uint32_t events UNUSED)
     while (loop->timers && loop->heap[0]->due_us <= now) {
         struct loop_timer *t = loop->heap[0];
         loop_timer_stop(t);
-        t->on_time(t->ctx);
+        void (*on_time)(void *ctx) = t->on_time; /* which may free t */
+        on_time(t->ctx);
+        stall_look(&loop->stall, "timer", ANY_FN(on_time));
     }
     loop->armed_us = INT64_MAX;
     arm(loop);
@@ -355,11 +365,13 @@ void loop_free(struct loop *loop)
 
 void loop_turn(struct loop *loop)
 {
+    stall_forget(&loop->stall);
     must(lws_service(loop->lws, -1) >= 0);
 }
 
 void loop_run(struct loop *loop)
 {
+    stall_forget(&loop->stall);
     while (!atomic_load(&loop->stop))
         must(lws_service(loop->lws, 0) >= 0);
     atomic_store(&loop->stop, false);

@@ -357,8 +357,12 @@ static enum status settle(struct coordinator *c, struct claim *claim, struct err
         return settle_late(c, g, pod, claim, err);
     if (g->pod != pod)
         return refuse(claim, STATUS_CONFLICT, "this epoch was given to another pod");
-    if (g->row.state == GUILD_CLAIMING || g->row.incarnation != claim->incarnation)
+    if (g->row.state == GUILD_CLAIMING)
         own(c, g, pod, claim, "owned");
+    else if (g->row.state == GUILD_MOVING)
+        return refuse(claim, STATUS_CONFLICT, "the log decides between this pod and the target");
+    else if (g->row.incarnation != claim->incarnation)
+        return refuse(claim, STATUS_CONFLICT, "its lease had ended: a later epoch will be given");
     return STATUS_OK;
 }
 

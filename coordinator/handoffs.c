@@ -39,7 +39,8 @@ static struct move_facts facts_of(const struct coordinator *c, const struct mirr
         .source_alive = owns && source->row.status != POD_OFFLINE &&
                         source->row.incarnation == g->row.incarnation,
         .target_alive = target && target->row.status != POD_OFFLINE,
-        .target_takes = pod_takes(c, target),
+        /* A pod that is only silent is waited for: a new leader has not heard anybody yet. */
+        .target_takes = target && target->row.status == POD_ACTIVE,
         .target_gave_up = m->target_gave_up,
     };
 }
@@ -79,8 +80,10 @@ static void end_cutover(const struct coordinator *c, const struct move_row *move
                    : moved ? "moved"
                            : "un-sealed",
                    reason_of(move), move->id);
-    if (!fact)
-        return; /* the guild fails over */
+    if (!fact) { /* the guild fails over: its owner as it was is not confirmed again */
+        guild->incarnation = 0;
+        return;
+    }
     text_copy(guild->pod, sizeof(guild->pod), moved ? move->target : move->source);
     guild->epoch = moved ? move->epoch : move->unseal_epoch;
     guild->incarnation = fact->incarnation;

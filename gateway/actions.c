@@ -17,8 +17,8 @@ static struct metric actions_started =
 
 static void on_done(void *ctx, uint64_t serial, const struct discord_answer *answer)
 {
-    int64_t action_id;
-    struct guild *g = owner_ask_take_about(ctx, serial, &action_id);
+    struct ask_about about;
+    struct guild *g = owner_ask_take_about(ctx, serial, &about);
 
     if (!g)
         return;
@@ -26,7 +26,9 @@ static void on_done(void *ctx, uint64_t serial, const struct discord_answer *ans
     if (g->state != GUILD_SERVING)
         return; /* whoever owns the guild now makes the call again */
     if (answer->code != DISCORD_WITHDRAWN)
-        guild_run_result(g, action_id, answer->code, answer->body, answer->size);
+        guild_run_result(g, about.detail, answer->code, answer->body, answer->size);
+    else
+        guild_start_action(g, about.detail); /* not before it is clear that the guild stays */
     guild_try_seal(g);
 }
 
@@ -61,16 +63,11 @@ static void start(struct guild *g, int64_t action_id)
     sqlite3_reset(q);
 }
 
-static bool may_start(const struct guild *g)
-{
-    return !g->hold_actions && g->owner->config.rest && g->state == GUILD_SERVING;
-}
-
 void guild_start_action(struct guild *g, int64_t action_id)
 {
-    if (!may_start(g))
+    if (!g->owner->config.rest || g->state != GUILD_SERVING)
         return;
-    if (!g->actions_left.size && discord_rest_has_room(g->owner->config.rest)) {
+    if (!g->hold_actions && !g->actions_left.size && discord_rest_has_room(g->owner->config.rest)) {
         start(g, action_id);
         return;
     }
@@ -84,7 +81,7 @@ void guild_start_left_actions(struct guild *g)
     struct bytes *left = &g->actions_left;
     size_t at = 0;
 
-    if (!left->size || !may_start(g))
+    if (!left->size || g->hold_actions || g->state != GUILD_SERVING)
         return;
     for (; at < left->size && discord_rest_has_room(g->owner->config.rest); at += sizeof(int64_t)) {
         int64_t id;
@@ -99,7 +96,6 @@ void guild_start_left_actions(struct guild *g)
 
 void guild_withdraw_actions(struct guild *g)
 {
-    bytes_clear(&g->actions_left);
     if (g->actions_in_flight)
         discord_rest_withdraw(g->owner->config.rest, g->generation);
 }

@@ -32,6 +32,7 @@ enum {
     BACKLOG = 64,   /* batches waiting: no more units until the log moves again */
     APPEND_TIMEOUT_MS = 2000,
     RESOLVE_AGAIN_MS = 250,
+    SENT_AT_ONCE = 3,
     REFUSALS_AT_MOST = 3, /* with nothing behind our last record: then the log has lost some */
 };
 
@@ -119,8 +120,9 @@ void guild_drop_batches(struct guild *g)
     }
     g->first = g->last = NULL;
     g->batch_count = 0;
-    g->in_flight = false;
+    g->in_flight = g->send_again = false;
     g->append_serial = 0;
+    g->sent = 0;
 }
 
 /* ---- encoding: fields of guildbus.proto's LogRecord ---- */
@@ -142,6 +144,7 @@ static void encode_record(struct guild *g, const struct batch *b, struct bytes *
     encode_text(&inner, 13, b->source.session);
     encode_varint(&inner, 14, b->source.seq);
     encode_varint(&inner, 15, g->snapshot.idx);
+    encode_varint(&inner, 17, g->tenure);
     switch (b->kind) {
     case BATCH_CHANGE:
         encode_block(&inner, CHANGE, b->rows.data, b->rows.size);
@@ -187,7 +190,8 @@ static void confirm(struct guild *g, uint64_t seq)
     if (!g->first)
         g->last = NULL;
     g->batch_count--;
-    g->in_flight = false;
+    g->in_flight = g->send_again = false;
+    g->sent = 0;
     metric_add(&confirmed_records, 1);
     owner_touch(g);
     FAILPOINT("owner_3_confirmed");
@@ -221,6 +225,17 @@ static void resolve_later(struct guild *g)
     g->append_serial = 0;
 }
 
+/* Ours was not stored. A server that goes on refusing (its disk is full) is asked with a pause. */
+static void send_anew(struct guild *g)
+{
+    if (g->sent < SENT_AT_ONCE) {
+        send_first(g);
+        return;
+    }
+    g->send_again = true;
+    resolve_later(g);
+}
+
 /* The stream has less than it once confirmed (a disk put back to an older state, a stream made
  * anew). What this pod has is more than the log: nothing is dropped, nothing is served that the log
  * does not take. */
@@ -237,7 +252,7 @@ static void log_has_lost_records(struct guild *g)
 static bool is_ours(const struct guild *g, const Guildbus__V1__LogRecord *r)
 {
     return r->idx == g->first->idx && r->epoch == g->first->epoch &&
-           r->incarnation == g->owner->config.incarnation;
+           r->incarnation == g->owner->config.incarnation && r->tenure == g->tenure;
 }
 
 /* What stands in the log behind our last record: nothing, ours, or another pod's. */
@@ -251,6 +266,8 @@ static void judge(struct guild *g, const Guildbus__V1__LogRecord *r, uint64_t se
              "guild=%" PRIu64 " our_epoch=%" PRIu64 " their_epoch=%" PRIu64 " their_pod=%s", g->id,
              g->first->epoch, r->epoch, r->pod);
     (void)snprintf(g->last_pod, sizeof(g->last_pod), "%s", r->pod);
+    if (seq > g->tail_head)
+        g->tail_head = seq; /* who reads on does not stop before it, wherever it reads */
     guild_fence(g);
 }
 
@@ -269,7 +286,7 @@ static void on_next_record(void *ctx, uint64_t serial, enum status status, const
     if (status == STATUS_NOT_FOUND && g->refusals >= REFUSALS_AT_MOST) {
         log_has_lost_records(g);
     } else if (status == STATUS_NOT_FOUND) {
-        send_first(g); /* ours was not stored */
+        send_anew(g);
     } else if (status != STATUS_OK) {
         log_warn("log_unreadable", "guild=%" PRIu64 " text=%s next=retry", g->id,
                  LOG_QUOTE(err.text));
@@ -355,6 +372,8 @@ static void send_first(struct guild *g)
                                  b->size,      headers, b->kind == BATCH_SNAPSHOT ? 3 : 2 };
     hit_failpoint(b, true);
     g->in_flight = true;
+    g->send_again = false;
+    g->sent++;
     g->append_serial = owner_ask_new(g);
     bus_request(g->owner->bus, &out,
                 &(struct bus_waiter){ g->owner->box, on_append, g->owner, g->append_serial,
@@ -366,7 +385,8 @@ void guild_pump(struct guild *g)
 {
     if (g->first && !g->in_flight)
         send_first(g);
-    else if (g->in_flight && !g->append_serial && g->refusals >= REFUSALS_AT_MOST)
+    else if (g->in_flight && !g->append_serial &&
+             (g->send_again || g->refusals >= REFUSALS_AT_MOST))
         send_first(g);
     else if (g->in_flight && !g->append_serial)
         resolve(g);

@@ -65,7 +65,6 @@ struct batch {
     enum batch_kind kind;
     uint64_t epoch, idx; /* idx is given when it is first sent */
     uint32_t claim_reason;
-    uint64_t order_recheck; /* BATCH_CLAIM */
     bool in_view; /* its rows are in the snapshot that is being written; takes no more units */
     struct bytes rows;
     size_t size;                        /* of its record */
@@ -129,7 +128,8 @@ struct guild {
     uint64_t event_seq, events_applied; /* with what is not confirmed yet */
     struct event_source source;         /* likewise */
     uint64_t epoch;                     /* of our Claim, while we own */
-    char last_pod[65];                  /* writer of the last record read */
+    uint64_t tenure;   /* likewise; the Claim of an earlier time may have had the same epoch */
+    char last_pod[65]; /* writer of the last record read */
     bool last_is_seal;
 
     struct batch *first, *last; /* not confirmed yet */
@@ -137,6 +137,8 @@ struct guild {
     bool in_flight;         /* first has been sent */
     uint64_t append_serial; /* of the request in flight */
     unsigned refusals;      /* of it, one after the other */
+    unsigned sent;          /* how often */
+    bool send_again;        /* when its pause is over */
 
     struct guild_snapshot snapshot;
     struct restore *restore; /* LOADING: from a snapshot */
@@ -171,11 +173,10 @@ struct guild {
     uint32_t actions_in_flight;
     bool hold_actions;         /* start no REST call: the guild is about to move */
     struct bytes actions_left; /* ids of calls that may be made and found no room yet */
-    uint64_t order_recheck,
-        sure_recheck;  /* owner.rechecks when the order came that we claim by, and
-                                             when it was last known that the guild is ours */
-    bool report_claim; /* the coordinator has not confirmed that it knows of our Claim */
-    uint32_t pause_us; /* of the handoff that brought the guild here */
+    uint64_t sure_recheck; /* owner.rechecks when the coordinator was asked that said last that the
+                              guild is ours at this epoch; 0: it has not */
+    bool report_claim;     /* the coordinator has not confirmed that it knows of our Claim */
+    uint32_t pause_us;     /* of the handoff that brought the guild here */
 
     struct bus_sub *interactions, *portal, *feed, *tail;
 
@@ -193,7 +194,7 @@ struct owner {
     struct snapshotter *snapshotter; /* NULL: no snapshots */
     struct mailbox *box;
     struct idmap *guilds, *asks;
-    uint64_t last_serial, last_generation;
+    uint64_t last_serial, last_generation, last_tenure;
     struct guild *touched;
     struct timer_heap *timers;
     struct bytes scratch; /* one record */
@@ -204,7 +205,7 @@ struct owner {
     int64_t
         alive_before_ms; /* wall clock: when the process before this one was last there; 0: none */
 
-    uint64_t rechecks;              /* times that a lease was had anew; see owner_recheck */
+    uint64_t rechecks;              /* 1, and one for each lease that was had anew: owner_recheck */
     _Atomic bool rechecking;        /* a recheck is on its way: no read is answered from memory */
     _Atomic int64_t lease_until_ms; /* monotonic; written by membership */
     _Atomic uint32_t owned, standbys;
@@ -236,9 +237,13 @@ const char *guild_state_name(enum guild_state state);
 /* A bus request whose answer finds its guild again, or nothing if it has gone meanwhile. */
 uint64_t owner_ask_new(struct guild *g);
 struct guild *owner_ask_take(struct owner *o, uint64_t serial);
-/* The same with a number of the caller's. */
+/* The same with a number of the caller's, and the epoch that the guild had then. */
+struct ask_about {
+    int64_t detail;
+    uint64_t epoch;
+};
 uint64_t owner_ask_about(struct guild *g, int64_t detail);
-struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, int64_t *ret_detail);
+struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, struct ask_about *ret);
 /* Commits what units of this turn have done and sends their records; also called when a turn grows
  * long. */
 void owner_flush(struct owner *o);
@@ -325,7 +330,7 @@ void guild_look_for_gap(struct guild *g);
 
 /* ---- requests.c ---- */
 void guild_requests_start(struct guild *g);
-void guild_requests_stop(struct guild *g, bool drain);
+void guild_requests_stop(struct guild *g);
 /* Serves, holds, forwards or refuses it, as the guild's state says. g may be NULL. */
 void guild_request(struct owner *o, struct guild *g, const struct request *r);
 void guild_release_held(struct guild *g); /* routes each held request again */
@@ -352,8 +357,17 @@ void guild_run_gap(struct guild *g, int64_t from_ms, int64_t to_ms);
 void guild_start_action(struct guild *g, int64_t action_id);
 void guild_start_all_actions(struct guild *g);
 void guild_start_left_actions(struct guild *g);
-/* Takes back those that have not left yet: whoever owns the guild next makes them. */
+/* Takes back those that have not left yet: whoever owns the guild next makes them, or this pod when
+ * it goes on owning. */
 void guild_withdraw_actions(struct guild *g);
+
+/* ---- leave.c ---- */
+/* Not ours (any more): forwards to peer for a moment when peer is known, then forgets the guild and
+ * its rows. */
+void guild_leave(struct guild *g, const char *peer);
+void guild_on_gone_time(struct guild *g, int64_t now_ms);
+/* Begins to follow the log from where its rows are. */
+void guild_start_following(struct guild *g);
 
 /* ---- handoff.c: who owns ---- */
 void owner_on_control(void *ctx, uint64_t tag, const struct bus_in *in);
@@ -366,9 +380,6 @@ void guild_on_sealed(struct guild *g);
 void guild_try_seal(struct guild *g);
 /* The log has another's record where ours should be: stop, forget, and find out what is so. */
 void guild_fence(struct guild *g);
-/* Not ours (any more): forwards to peer for a moment when peer is known, then forgets the guild and
- * its rows. */
-void guild_leave(struct guild *g, const char *peer);
 void guild_on_time(struct guild *g, int64_t now_ms);
 
 #endif

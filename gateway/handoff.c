@@ -31,8 +31,6 @@
 enum {
     SEAL_WAIT_MS = 2000,     /* for REST calls under way: their results belong to the source */
     YIELD_TIMEOUT_MS = 4000, /* more than SEAL_WAIT_MS */
-    FORWARD_MS = 500,        /* route interest is asynchronous: placement facts, e.5 step 8 */
-    FORGET_MS = 1500,        /* after the drain what was under way has arrived */
     SWEEP_MS = 30000,
 };
 
@@ -48,85 +46,32 @@ static struct metric outdated =
 static struct metric unsealed =
     METRIC_COUNTER("guildbus_unsealed_total", "guilds taken back because the target stayed silent");
 
-/* ---- leaving ---- */
+/* ---- fenced ---- */
 
-void guild_leave(struct guild *g, const char *peer)
+static void take_no_requests(struct guild *g)
 {
-    struct err err = { 0 };
+    guild_requests_stop(g);
+    guild_drop_held(g);
+}
 
-    if (g->first && g->pos.idx)
-        g->pos.dirty = true; /* rows beyond the log are here: not to be used again */
-    if (g->first && store_position_put(g->owner->store, g->id, &g->pos, &err) != STATUS_OK)
-        log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", g->id, LOG_QUOTE(err.text));
+/* There is more behind the Seal: it was that of an earlier handoff, and the source still serves. */
+static void wait_for_another_seal(struct guild *g)
+{
     guild_drop_batches(g);
-    guild_snapshot_drop(g);
-    guild_restore_drop(g);
-    g->wiping = false;
-    guild_withdraw_actions(g);
-    guild_feed_stop(g);
-    bus_unsubscribe(&g->tail);
-    if (peer && strcmp(peer, g->owner->config.pod) != 0)
-        (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", peer);
-    else
-        g->move.peer[0] = '\0';
-    g->claim_epoch = 0;
-    g->report_claim = g->move.wanted = false;
-    g->left_at_ms = clock_now_ms();
-    g->drained = false;
-    owner_set_state(g, GUILD_GONE);
-    guild_release_held(g);
-    owner_wake_in(g, *g->move.peer ? FORWARD_MS : 0);
-}
-
-/* Begins to follow the log from where its rows are. */
-static void follow(struct guild *g)
-{
-    g->claim_epoch = 0;
-    g->move.peer[0] = '\0';
-    g->tail_head = 0;
-    g->pos = (struct guild_position){ 0 }; /* what the disk says */
-    guild_requests_stop(g, false);
-    guild_tail_start(g);
-    guild_load(g);
-}
-
-/* Rows go in small steps; the position says so, also to the next process. */
-static void forget(struct guild *g)
-{
-    struct owner *o = g->owner;
-    struct guild_position p = g->pos;
-    uint64_t id = g->id;
-    struct err err = { 0 };
-
-    FAILPOINT("source_8_rows_left");
-    owner_guild_free(g);
-    p.deleting = true;
-    if ((p.idx || p.dirty) && store_position_put(o->store, id, &p, &err) != STATUS_OK)
-        log_warn("position_not_saved", "guild=%" PRIu64 " text=%s", id, LOG_QUOTE(err.text));
-}
-
-static void on_gone_time(struct guild *g, int64_t now_ms)
-{
-    int64_t gone_ms = now_ms - g->left_at_ms;
-
-    if (!*g->move.peer || gone_ms >= FORGET_MS) {
-        if (g->standby)
-            follow(g);
-        else
-            forget(g);
-        return;
-    }
-    if (gone_ms >= FORWARD_MS && !g->drained) {
-        g->drained = true;
-        guild_requests_stop(g, true);
-        FAILPOINT("source_8_drained");
-        owner_wake_in(g, FORGET_MS - gone_ms);
-    }
+    owner_set_state(g, GUILD_TAKING);
+    take_no_requests(g);
+    g->move.sealed_seen_us = 0;
+    if (!g->reading)
+        guild_read_on(g);
 }
 
 void guild_fence(struct guild *g)
 {
     metric_add(&fenced, 1);
+    if (g->state == GUILD_CLAIMING && g->claim_reason == CLAIM_HANDOFF) {
+        wait_for_another_seal(g);
+        return;
+    }
     if (g->state == GUILD_CLAIMING && g->claim_reason != CLAIM_UNSEAL) {
         /* a last record of the former owner came first: it is history; read on and claim again */
         guild_drop_batches(g);
@@ -145,11 +90,29 @@ void guild_claim(struct guild *g, uint64_t epoch, uint32_t reason)
     g->forget_at_ms = 0;
     g->claim_epoch = 0;
     g->claim_reason = reason;
+    g->tenure = ++g->owner->last_tenure;
     owner_set_state(g, GUILD_CLAIMING);
     guild_requests_start(g); /* what comes is held until the Claim is in the log */
-    struct batch *b = guild_batch(g, BATCH_CLAIM);
-    b->claim_reason = reason;
-    b->order_recheck = g->order_recheck;
+    guild_batch(g, BATCH_CLAIM)->claim_reason = reason;
+}
+
+/* The log has given the guild to another pod since the order was sent. */
+static void leave_outdated(struct guild *g, uint64_t epoch)
+{
+    metric_add(&outdated, 1);
+    log_warn("claim_outdated",
+             "guild=%" PRIu64 " epoch=%" PRIu64 " log_epoch=%" PRIu64 " log_pod=%s", g->id, epoch,
+             g->pos.epoch, g->last_pod);
+    guild_leave(g, g->last_pod);
+}
+
+/* The source has sealed. */
+static void take_over(struct guild *g)
+{
+    if (g->pos.epoch >= g->move.epoch)
+        leave_outdated(g, g->move.epoch);
+    else
+        guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
 }
 
 /* The pause is from the source's last unit to our Claim: what the source says it took, and what we
@@ -181,7 +144,7 @@ static void on_handed_over(struct guild *g)
 
 void guild_on_claimed(struct guild *g, const struct batch *b)
 {
-    g->sure_recheck = b->order_recheck;
+    g->sure_recheck = 0; /* the order may have been an old one: the coordinator has to say so */
     if (g->state == GUILD_CLAIMING) {
         owner_set_state(g, GUILD_SERVING);
         bus_unsubscribe(&g->tail);
@@ -214,7 +177,7 @@ void guild_on_loaded(struct guild *g)
 {
     if (g->state == GUILD_TAKING) {
         if (g->last_is_seal)
-            guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
+            take_over(g);
         return;
     }
     if (!g->claim_epoch) {
@@ -230,11 +193,7 @@ void guild_on_loaded(struct guild *g)
     if (g->claim_epoch == UINT64_MAX) /* a fixed list: nobody hands out epochs */
         g->claim_epoch = g->pos.epoch + 1;
     if (g->pos.epoch >= g->claim_epoch || (g->claim_unless && g->pos.epoch >= g->claim_unless)) {
-        metric_add(&outdated, 1);
-        log_warn("claim_outdated",
-                 "guild=%" PRIu64 " epoch=%" PRIu64 " log_epoch=%" PRIu64 " log_pod=%s", g->id,
-                 g->claim_epoch, g->pos.epoch, g->last_pod);
-        guild_leave(g, g->last_pod);
+        leave_outdated(g, g->claim_epoch);
         return;
     }
     guild_claim(g, g->claim_epoch, g->claim_reason);
@@ -249,8 +208,7 @@ static void end_move(struct guild *g, const char *owner)
     }
     g->move.move_id = 0;
     owner_set_state(g, g->state == GUILD_LOADING ? GUILD_LOADING : GUILD_WARM);
-    guild_requests_stop(g, false);
-    guild_drop_held(g);
+    take_no_requests(g);
 }
 
 void guild_on_record(struct guild *g, const Guildbus__V1__LogRecord *r)
@@ -261,8 +219,9 @@ void guild_on_record(struct guild *g, const Guildbus__V1__LogRecord *r)
         if (!g->move.sealed_seen_us)
             g->move.sealed_seen_us = clock_now_us();
         FAILPOINT("target_6_seal_seen");
-        guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
-    } else if (r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM) {
+        take_over(g);
+    } else if (r->kind_case == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM &&
+               r->epoch >= g->move.epoch) { /* an earlier one is history: this pod lags */
         report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_UNSEALED,
                     "the source has taken the guild back");
         end_move(g, r->pod);
@@ -334,7 +293,6 @@ static void on_yield(struct guild *g, const Guildbus__V1__Yield *y, const struct
     m->move_id = y->move_id;
     m->epoch = y->epoch;
     m->unseal_epoch = y->unseal_epoch;
-    g->order_recheck = g->owner->rechecks;
     (void)snprintf(m->peer, sizeof(m->peer), "%s", y->target);
     m->wanted = g->hold_actions = true;
     guild_withdraw_actions(g); /* calls that wait for Discord's limits are the target's to make */
@@ -374,8 +332,7 @@ static void on_yielded(void *ctx, uint64_t serial, enum status status, const str
     if (e->control_reply->status != STATUS_OK) {
         report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_FAILED, e->control_reply->text);
         owner_set_state(g, GUILD_WARM);
-        guild_requests_stop(g, false);
-        guild_drop_held(g);
+        take_no_requests(g);
         return;
     }
     if (!g->move.sealed_seen_us)
@@ -397,6 +354,12 @@ static void send_yield(struct guild *g)
     FAILPOINT("target_5_yield_sent");
 }
 
+/* Sent long ago: to take the guild at that epoch now would put it behind a later one. */
+static bool take_is_old(const struct guild *g, const Guildbus__V1__Take *t)
+{
+    return g->pos.epoch >= t->epoch || (g->state == GUILD_TAKING && g->move.epoch > t->epoch);
+}
+
 static enum status on_take(struct guild *g, const Guildbus__V1__Take *t, struct err *err)
 {
     FAILPOINT("target_4_take_got");
@@ -410,10 +373,11 @@ static enum status on_take(struct guild *g, const Guildbus__V1__Take *t, struct 
         return STATUS_OK;
     if (g->state != GUILD_WARM && g->state != GUILD_TAKING)
         return err_set(err, STATUS_CONFLICT, "the guild is %s here", guild_state_name(g->state));
+    if (take_is_old(g, t))
+        return err_set(err, STATUS_CONFLICT, "epoch %" PRIu64 " is over", t->epoch);
     g->move.move_id = t->move_id;
     g->move.epoch = t->epoch;
     g->move.unseal_epoch = t->unseal_epoch;
-    g->order_recheck = g->owner->rechecks;
     (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", t->source);
     if (g->state == GUILD_WARM)
         g->move.sealed_seen_us = 0;
@@ -441,7 +405,19 @@ static void note_claim(struct guild *g, const Guildbus__V1__Own *own)
     g->claim_reason = own->reason;
     g->claim_unless = own->unless_epoch;
     g->unowned_since_ms = own->unowned_since_ms;
-    g->order_recheck = g->owner->rechecks;
+}
+
+/* While it serves: the log goes on at the new epoch, without a pause. The handoff that it has agreed
+ * to and not sealed for yet is off. */
+static void go_on(struct guild *g, const Guildbus__V1__Own *own)
+{
+    g->epoch = own->epoch;
+    guild_batch(g, BATCH_CLAIM)->claim_reason = own->reason;
+    if (!g->move.wanted)
+        return;
+    g->move.wanted = g->hold_actions = false;
+    answer_yield(g, STATUS_NOT_OWNER, "this pod was told to go on at a later epoch");
+    guild_start_left_actions(g);
 }
 
 static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__Own *own,
@@ -460,11 +436,8 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
             report_claimed(g);
         return STATUS_OK;
     }
-    if (g && g->state == GUILD_SERVING) { /* the log goes on at the new epoch, without a pause */
-        g->epoch = own->epoch;
-        struct batch *b = guild_batch(g, BATCH_CLAIM);
-        b->claim_reason = own->reason;
-        b->order_recheck = o->rechecks;
+    if (g && g->state == GUILD_SERVING) {
+        go_on(g, own);
         return STATUS_OK;
     }
     if (serving)
@@ -477,9 +450,10 @@ static enum status on_own(struct owner *o, struct guild *g, const Guildbus__V1__
     }
     if (!g || g->state == GUILD_GONE)
         g = begin_anew(o, g, own->guild_id);
-    if (own->epoch > g->claim_epoch)
+    if (own->epoch > g->claim_epoch) {
         g->claim_epoch = own->epoch;
-    note_claim(g, own);
+        note_claim(g, own);
+    }
     guild_load(g);
     return STATUS_OK;
 }
@@ -507,7 +481,7 @@ static enum status on_warm(struct owner *o, struct guild *g, const Guildbus__V1_
     else
         g->move.move_id = w->move_id;
     if (is_new) {
-        follow(g);
+        guild_start_following(g);
         (void)snprintf(g->move.peer, sizeof(g->move.peer), "%s", w->source);
     } else if (g->state == GUILD_WARM && !w->standby) {
         report_move(g, GUILDBUS__V1__MOVE_STEP__MOVE_WARM, "");
@@ -649,7 +623,7 @@ void guild_on_time(struct guild *g, int64_t now_ms)
         if (g->tail_head > g->pos.log_seq && !g->reading)
             guild_read_on(g);
         else if (g->move.sealed_seen_us && g->last_is_seal)
-            guild_claim(g, g->move.epoch, CLAIM_HANDOFF);
+            take_over(g);
         break;
     case GUILD_SERVING:
         if (g->catching_up)
@@ -662,7 +636,7 @@ void guild_on_time(struct guild *g, int64_t now_ms)
             guild_claim(g, g->move.unseal_epoch, CLAIM_UNSEAL);
         break;
     case GUILD_GONE:
-        on_gone_time(g, now_ms);
+        guild_on_gone_time(g, now_ms);
         break;
     case GUILD_WARM:
         if (g->forget_at_ms && !g->move.move_id && !g->standby && now_ms >= g->forget_at_ms)

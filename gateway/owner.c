@@ -75,7 +75,7 @@ void owner_guild_free(struct guild *g)
     guild_restore_drop(g);
     guild_reader_close(g);
     guild_feed_stop(g);
-    guild_requests_stop(g, false);
+    guild_requests_stop(g);
     bus_unsubscribe(&g->tail);
     bytes_release(&g->actions_left);
     free(g->move.yield_reply_to);
@@ -132,7 +132,7 @@ bool guild_is_sure(const struct guild *g)
 
 struct ask {
     uint64_t guild_id, generation;
-    int64_t detail;
+    struct ask_about about;
 };
 
 uint64_t owner_ask_about(struct guild *g, int64_t detail)
@@ -140,7 +140,7 @@ uint64_t owner_ask_about(struct guild *g, int64_t detail)
     struct ask *ask = xcalloc(1, sizeof(*ask));
     uint64_t serial = ++g->owner->last_serial;
 
-    *ask = (struct ask){ g->id, g->generation, detail };
+    *ask = (struct ask){ g->id, g->generation, { detail, g->epoch } };
     idmap_put(g->owner->asks, serial, ask);
     return serial;
 }
@@ -152,12 +152,12 @@ uint64_t owner_ask_new(struct guild *g)
 
 struct guild *owner_ask_take(struct owner *o, uint64_t serial)
 {
-    int64_t detail;
+    struct ask_about about;
 
-    return owner_ask_take_about(o, serial, &detail);
+    return owner_ask_take_about(o, serial, &about);
 }
 
-struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, int64_t *ret_detail)
+struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, struct ask_about *ret)
 {
     struct ask *ask = idmap_remove(o->asks, serial);
 
@@ -165,7 +165,7 @@ struct guild *owner_ask_take_about(struct owner *o, uint64_t serial, int64_t *re
         return NULL;
     struct guild *g = owner_guild(o, ask->guild_id);
     bool same = g && g->generation == ask->generation;
-    *ret_detail = ask->detail;
+    *ret = ask->about;
     free(ask);
     return same ? g : NULL;
 }
@@ -412,6 +412,7 @@ enum status owner_new(const struct owner_config *config, struct owner **ret_owne
     struct owner *o = xcalloc(1, sizeof(*o));
 
     o->config = *config;
+    o->rechecks = 1;
     o->counted_ms = clock_now_ms();
     if (config->has_coordinator)
         o->strangers_at_ms = clock_now_ms() + STRANGERS_MS;
@@ -444,8 +445,13 @@ enum status owner_start(struct owner *o, struct err *err)
     return STATUS_OK;
 }
 
-static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *g)
+/* The owner goes, too: nobody is left for what drains. */
+static void free_guild(void *ctx UNUSED, uint64_t id UNUSED, void *guild)
 {
+    struct guild *g = guild;
+
+    bus_unsubscribe(&g->interactions);
+    bus_unsubscribe(&g->portal);
     owner_guild_free(g);
 }
 

@@ -47,13 +47,14 @@ void report_control(struct owner *o, const char *reply_to, bool json,
 static void on_claim_known(void *ctx, uint64_t serial, enum status status, const struct bus_in *in)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(0);
-    int64_t rechecks = 0;
-    struct guild *g = owner_ask_take_about(ctx, serial, &rechecks);
+    struct ask_about about = { 0 };
+    struct guild *g = owner_ask_take_about(ctx, serial, &about);
     Guildbus__V1__Envelope *e = NULL;
     struct err err = { 0 };
 
-    if (!g || !g->report_claim || g->state != GUILD_SERVING)
+    if (!g || !g->report_claim || g->state != GUILD_SERVING || about.epoch != g->epoch)
         return;
+    uint64_t rechecks = (uint64_t)about.detail;
     if (status == STATUS_OK)
         status = codec_decode(in->data, in->size, arena, &e, &err);
     if (status != STATUS_OK) {
@@ -65,9 +66,9 @@ static void on_claim_known(void *ctx, uint64_t serial, enum status status, const
     if (e->body_case == GUILDBUS__V1__ENVELOPE__BODY_ERROR)
         log_warn("claim_refused", "guild=%" PRIu64 " epoch=%" PRIu64 " text=%s next=wait_for_order",
                  g->id, g->epoch, LOG_QUOTE(e->error->text));
-    else if ((uint64_t)rechecks > g->sure_recheck)
-        g->sure_recheck = (uint64_t)rechecks;
-    g->report_claim = (uint64_t)rechecks < g->owner->rechecks; /* asked before the lease was lost */
+    else if (rechecks > g->sure_recheck)
+        g->sure_recheck = rechecks;
+    g->report_claim = rechecks < g->owner->rechecks; /* asked before the lease was lost */
     if (g->report_claim)
         report_claimed(g);
 }
@@ -78,7 +79,7 @@ void report_claimed(struct guild *g)
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
     const struct subject subject = subject_coordinator("claimed");
 
-    if (!g->owner->config.has_coordinator)
+    if (!g->owner->config.has_coordinator || g->pos.epoch != g->epoch)
         return;
     claimed.guild_id = g->id;
     claimed.pod = mutable_text(g->owner->config.pod);

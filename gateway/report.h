@@ -15,7 +15,8 @@ struct control_answer {
 void report_control(struct owner *o, const char *reply_to, bool json,
                     const struct control_answer *a);
 
-/* Repeated until the coordinator answers, or the guild is served no more. */
+/* Repeated until the coordinator answers, or the guild is served no more. Nothing is said before the
+ * Claim is in the log: another pod's may come first. */
 void report_claimed(struct guild *g);
 void report_move(struct guild *g, Guildbus__V1__MoveStep step, const char *text);
 /* To the source: my Claim is in the log. */

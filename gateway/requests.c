@@ -292,13 +292,10 @@ void guild_requests_start(struct guild *g)
     subscribe(g, &portal, on_portal, &g->portal);
 }
 
-void guild_requests_stop(struct guild *g, bool drain)
+/* What the server has sent by then is still answered, whatever the guild is here by then: somebody
+ * waits for each of them. */
+void guild_requests_stop(struct guild *g)
 {
-    if (drain) {
-        bus_drain(&g->interactions);
-        bus_drain(&g->portal);
-    } else {
-        bus_unsubscribe(&g->interactions);
-        bus_unsubscribe(&g->portal);
-    }
+    bus_drain(&g->interactions);
+    bus_drain(&g->portal);
 }

@@ -237,12 +237,15 @@ def set_up(cluster, guild):
 
 def ask(bus, guild_id, query, **fields):
     """The portal's answer of a guild's owner as JSON; None when nobody answers or the owner refuses."""
+    with contextlib.suppress(NoResponders, TimeoutError):
+        return ask_once(bus, guild_id, query, **fields)
+    return None
+
+
+def ask_once(bus, guild_id, query, **fields):
+    """Likewise; but NoResponders when there is no owner, TimeoutError when nobody answers."""
     body = json.dumps({"portal": {"guildId": str(guild_id), **query, **fields}})
-    try:
-        answer = json.loads(bus.request(f"guild.{guild_id}.portal", body, JSON_TYPE, 5).body)
-    except (NoResponders, TimeoutError):
-        return None
-    return answer.get("portalReply")
+    return json.loads(bus.request(f"guild.{guild_id}.portal", body, JSON_TYPE, 5).body).get("portalReply")
 
 
 def serving_pod(bus, guild_id):

@@ -187,6 +187,62 @@ static void test_both_dying_in_cutover_fails_over(void **state)
     assert_int_equal(cluster_epoch(w, GUILD), 4);
 }
 
+/* As a pod is that was frozen: its process is the same, and it believes that it still owns. */
+static void freeze(struct cluster *w, int pod)
+{
+    w->pods[pod].beats = false;
+    cluster_until(w, cluster_pod_is(w, w->pods[pod].id, "offline"));
+}
+
+static void wake(struct cluster *w, int pod)
+{
+    w->pods[pod].registered = false;
+    w->pods[pod].beats = true;
+    cluster_until(w, w->pods[pod].registered);
+}
+
+/* Meanwhile the target may have claimed: what the source has in memory may be old. */
+static void test_a_source_that_was_frozen_in_cutover_is_not_confirmed(void **state)
+{
+    struct cluster *w = *state;
+
+    begin(w);
+    w->pods[1].ignores_take = w->pods[1].ignores_own = true;
+    uint64_t move = cluster_reassign(w, GUILD, "gw-2");
+    cluster_until(w, w->pods[1].takes >= 1);
+    freeze(w, 0);
+    cluster_until(w, w->pods[1].owns >= 1);
+    wake(w, 0);
+    pod_claim(&w->pods[0], GUILD, 1, 0);
+    cluster_until(w, w->pods[0].claims_refused == 1);
+    (void)cluster_stop(w, 0, SIGKILL);
+    cluster_lead(w, 0); /* and one that was not there then */
+    pod_claim(&w->pods[0], GUILD, 1, 0);
+    cluster_until(w, w->pods[0].claims_refused == 2);
+    pod_claim(&w->pods[1], GUILD, w->pods[1].last_take_epoch, move);
+    cluster_until(w, cluster_move_is(w, move, "done"));
+}
+
+/* A late Claim of the target would fence it, and nobody would be told to own. */
+static void test_a_source_that_comes_back_after_both_were_gone_gets_a_later_epoch(void **state)
+{
+    struct cluster *w = *state;
+
+    begin(w);
+    pod_kill(&w->pods[2]);
+    w->pods[1].ignores_take = true;
+    uint64_t move = cluster_reassign(w, GUILD, "gw-2");
+    cluster_until(w, w->pods[1].takes >= 1);
+    uint64_t target = w->pods[1].last_take_epoch;
+    w->pods[1].beats = w->pods[0].beats = false;
+    cluster_until(w, cluster_move_is(w, move, "failed"));
+    (void)cluster_stop(w, 0, SIGKILL);
+    cluster_lead(w, 0);
+    wake(w, 0);
+    cluster_until(w, cluster_epoch(w, GUILD) > target);
+    cluster_until(w, cluster_guild_is(w, GUILD, "gw-1", "owned"));
+}
+
 static void test_a_claim_that_nobody_reported_is_found_in_the_log(void **state)
 {
     struct cluster *w = *state;
@@ -326,6 +382,8 @@ int main(void)
         ON_CLUSTER(test_a_target_that_dies_in_cutover_lets_the_source_go_on),
         ON_CLUSTER(test_a_silent_target_lets_the_source_go_on),
         ON_CLUSTER(test_both_dying_in_cutover_fails_over),
+        ON_CLUSTER(test_a_source_that_was_frozen_in_cutover_is_not_confirmed),
+        ON_CLUSTER(test_a_source_that_comes_back_after_both_were_gone_gets_a_later_epoch),
         ON_CLUSTER(test_a_claim_that_nobody_reported_is_found_in_the_log),
         ON_CLUSTER(test_an_unseal_that_nobody_reported_is_found_in_the_log),
         ON_CLUSTER(test_the_higher_of_two_claims_wins_in_any_order),

@@ -3,53 +3,6 @@
  * A guild's way from one owner to the next: what its log says, and what becomes of requests. */
 #include "tests/unit/gateway/town.h"
 
-/* ---- the log, as it is written ---- */
-
-enum { MOST_RECORDS = 32 };
-
-struct tail {
-    struct bus_sub *sub;
-    size_t count;
-    struct {
-        Guildbus__V1__LogRecord__KindCase kind;
-        uint64_t epoch;
-    } records[MOST_RECORDS];
-};
-
-static void on_record(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
-{
-    CLEANUP(arena_free) struct arena *arena = arena_new(0);
-    struct tail *tail = ctx;
-    Guildbus__V1__Envelope *e;
-    struct err err;
-
-    assert_int_equal(codec_decode(in->data, in->size, arena, &e, &err), STATUS_OK);
-    assert_int_equal(e->body_case, GUILDBUS__V1__ENVELOPE__BODY_RECORD);
-    assert_true(tail->count < MOST_RECORDS);
-    tail->records[tail->count].kind = e->record->kind_case;
-    tail->records[tail->count++].epoch = e->record->epoch;
-}
-
-static void tail_open(struct town *t, struct tail *tail)
-{
-    const struct subject subject = subject_tail(t->guild);
-    const struct bus_subscription what = { subject.text, NULL, t->box, on_record, tail, 0 };
-    struct err err;
-
-    assert_int_equal(bus_subscribe(t->bus, &what, &tail->sub, &err), STATUS_OK);
-}
-
-/* Where the epoch begins; 0: it has not. */
-static size_t tail_claim(const struct tail *tail, uint64_t epoch)
-{
-    for (size_t i = 0; i < tail->count; i++) {
-        if (tail->records[i].epoch == epoch &&
-            tail->records[i].kind == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM)
-            return i;
-    }
-    return 0;
-}
-
 /* ---- the source ---- */
 
 /* As the target asks it: answered when the Seal is in the log. */
@@ -62,7 +15,7 @@ static void yield_to(struct town *t, int source, const char *target)
 }
 
 struct answers {
-    int count;
+    int count, unanswered;
     enum status status;
     char body[64];
 };
@@ -72,6 +25,7 @@ static void on_answered(void *ctx, uint64_t tag UNUSED, enum status status, cons
     struct answers *a = ctx;
 
     a->count++;
+    a->unanswered += status != STATUS_OK;
     a->status = status;
     if (status == STATUS_OK)
         (void)snprintf(a->body, sizeof(a->body), "%.*s", (int)in->size, (const char *)in->data);
@@ -187,6 +141,40 @@ static void test_nobody_is_sent_back_behind_a_claim(void **state)
     bus_unsubscribe(&tail.sub);
 }
 
+/* It is to follow the guild again while requests are on their way to it: each is answered, be it
+ * with an error. */
+static void test_who_takes_no_more_requests_answers_those_sent(void **state)
+{
+    enum { REQUESTS = 200 };
+    static const struct bus_header as_json = { "Content-Type", "application/json" };
+    struct town *t = *state;
+    const struct subject control = subject_control("alpha"), portal = subject_portal(t->guild);
+    CLEANUP(xfree)
+    char *warm = xasprintf("{\"control\":{\"warm\":{\"moveId\":\"9\",\"guildId\":\"%" PRIu64
+                           "\",\"source\":\"beta\"}}}",
+                           t->guild);
+    CLEANUP(xfree)
+    char *overview =
+        xasprintf("{\"portal\":{\"guildId\":\"%" PRIu64 "\",\"overview\":{}}}", t->guild);
+    struct answers answers = { 0 }, ordered = { 0 };
+
+    own(t, 0, 1);
+    move(t, 0, 1, 2);
+    for (int i = 0; i <= REQUESTS; i++) {
+        bool is_order = i == REQUESTS / 2;
+        const char *body = is_order ? warm : overview;
+        const struct bus_out out = {
+            is_order ? control.text : portal.text, NULL, body, strlen(body), &as_json, 1
+        };
+        bus_request(
+            t->bus, &out,
+            &(struct bus_waiter){ t->box, on_answered, is_order ? &ordered : &answers, 0, 5000 });
+    }
+    WAIT_FOR(t, answers.count == REQUESTS && ordered.count == 1);
+    assert_int_equal(ordered.status, STATUS_OK);
+    assert_int_equal(answers.unanswered, 0);
+}
+
 /* ---- the town ---- */
 
 static int open_patient(void **state)
@@ -212,6 +200,8 @@ int main(void)
                                         town_close),
         cmocka_unit_test_setup_teardown(test_nobody_is_sent_back_behind_a_claim, open_patient,
                                         town_close),
+        cmocka_unit_test_setup_teardown(test_who_takes_no_more_requests_answers_those_sent,
+                                        open_patient, town_close),
     };
     if (getenv("DEBUG"))
         log_set_level(LOG_LEVEL_DEBUG);

@@ -3,37 +3,7 @@
  * A guild's log takes nothing for a while: nothing leaves its pod, and what the log never took is not
  * kept. */
 #include "gateway/discord_rest.h"
-#include "tests/unit/gateway/town.h"
-
-/* ---- the log ---- */
-
-static json_t *call(struct town *t, const char *verb, const char *body)
-{
-    CLEANUP(xfree)
-    char *api = xasprintf("$JS.API.STREAM.%s.%s", verb, subject_log_stream(t->guild).text);
-    const struct bus_out out = { .subject = api, .data = body, .size = strlen(body) };
-    json_t *root = NULL;
-    struct err err;
-    char *data;
-    size_t size;
-
-    assert_int_equal(bus_request_wait(t->bus, &out, 5000, &data, &size, &err), STATUS_OK);
-    assert_int_equal(json_parse(data, size, &root, &err), STATUS_OK);
-    free(data);
-    assert_null(json_object_get(root, "error"));
-    return root;
-}
-
-/* No record is small enough while it is held. */
-static void hold_log(struct town *t, bool held)
-{
-    CLEANUP(json_decref) json_t *info = call(t, "INFO", "");
-    json_t *config = json_object_get(info, "config");
-
-    json_object_set_new(config, "max_msg_size", json_integer(held ? 1 : -1));
-    CLEANUP(xfree) char *body = json_text(config);
-    json_decref(call(t, "UPDATE", body));
-}
+#include "tests/unit/gateway/town_log.h"
 
 /* ---- answers that may be late ---- */
 
@@ -93,17 +63,6 @@ static void test_no_answer_leaves_before_its_record(void **state)
     assert_mod_log(t, "12345");
 }
 
-static void publish_setup(struct town *t)
-{
-    CLEANUP(xfree) char *json = setup_json(t, 78, "12345");
-    Guildbus__V1__Event event = GUILDBUS__V1__EVENT__INIT;
-
-    event.type = mutable_text("INTERACTION_CREATE");
-    event.session = mutable_text("deferred");
-    event.payload_json = json;
-    publish_event(t, &event);
-}
-
 static void test_no_call_to_discord_leaves_before_its_record(void **state)
 {
     struct town *t = *state;
@@ -112,7 +71,7 @@ static void test_no_call_to_discord_leaves_before_its_record(void **state)
 
     own(t, 0, 1);
     hold_log(t, true);
-    publish_setup(t); /* an edge has deferred it: it is answered by a call */
+    publish_setup(t, 78);
     WAIT_FOR(t, metric("guildbus_events_applied_total") == events + 1);
     wait_for_refusal(t, subject_portal(t->guild).text);
     assert_int_equal(metric("guildbus_actions_total"), calls);
@@ -148,7 +107,7 @@ static void test_a_call_that_finds_no_room_is_made_later(void **state)
     fill(t);
     WAIT_FOR(t, metric("guildbus_log_records_total") > records); /* the Claim */
     records = metric("guildbus_log_records_total");
-    publish_setup(t);
+    publish_setup(t, 78);
     WAIT_FOR(t, metric("guildbus_log_records_total") == records + 1);
     wait_for_refusal(t, subject_portal(t->guild).text);
     assert_int_equal(metric("guildbus_actions_total"), calls);
@@ -257,26 +216,6 @@ static void test_without_a_lease_no_read_is_answered_by_memory(void **state)
 }
 
 /* ---- the town ---- */
-
-static int open_with_rest(void **state)
-{
-    const struct discord_rest_config config = { .api_url = "http://127.0.0.1:1", .token = "token" };
-    struct town wanted = { .snapshot_records = 128 };
-    struct err err = { 0 };
-
-    assert_int_equal(discord_rest_new(&config, &wanted.rest, &err), STATUS_OK);
-    return town_open_as(state, &wanted);
-}
-
-static int close_with_rest(void **state)
-{
-    struct town *t = *state;
-
-    pod_stop(t, 0);
-    pod_stop(t, 1);
-    discord_rest_free(t->rest); /* its answers go to the town's mailbox */
-    return town_close(state);
-}
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, town_open, town_close)
 

@@ -30,6 +30,7 @@ enum { PATIENCE_MS = 20000 };
 
 struct pod {
     char name[32], path[128];
+    uint64_t incarnation;
     struct bus *bus;
     struct owner *owner;
 };
@@ -243,10 +244,11 @@ static UNUSED void pod_start(struct town *t, int n, const char *name)
     (void)snprintf(p->path, sizeof(p->path), "%s/%s.sqlite3", t->folder, name);
     const struct bus_config bus = { .url = getenv("NATS_URL"), .name = name };
     assert_int_equal(bus_open(&bus, &p->bus, &err), STATUS_OK);
+    p->incarnation = sign_random_u64();
     const struct owner_config config = { .bus = p->bus,
                                          .path = p->path,
                                          .pod = p->name,
-                                         .incarnation = sign_random_u64(),
+                                         .incarnation = p->incarnation,
                                          .application_id = "1",
                                          .portal_url = "",
                                          .rest = t->rest,
@@ -359,6 +361,53 @@ static UNUSED void move(struct town *t, int from, int to, uint64_t epoch)
           t->guild, epoch, epoch + 1, t->pods[from].name);
     WAIT_FOR(t, t->claimed_epoch == epoch);
     assert_string_equal(t->claimed_pod, t->pods[to].name);
+}
+
+/* ---- the log, as it is written ---- */
+
+enum { MOST_RECORDS = 32 };
+
+struct tail {
+    struct bus_sub *sub;
+    size_t count;
+    struct {
+        Guildbus__V1__LogRecord__KindCase kind;
+        uint64_t epoch;
+    } records[MOST_RECORDS];
+};
+
+static UNUSED void on_record(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new(0);
+    struct tail *tail = ctx;
+    Guildbus__V1__Envelope *e;
+    struct err err;
+
+    assert_int_equal(codec_decode(in->data, in->size, arena, &e, &err), STATUS_OK);
+    assert_int_equal(e->body_case, GUILDBUS__V1__ENVELOPE__BODY_RECORD);
+    assert_true(tail->count < MOST_RECORDS);
+    tail->records[tail->count].kind = e->record->kind_case;
+    tail->records[tail->count++].epoch = e->record->epoch;
+}
+
+static UNUSED void tail_open(struct town *t, struct tail *tail)
+{
+    const struct subject subject = subject_tail(t->guild);
+    const struct bus_subscription what = { subject.text, NULL, t->box, on_record, tail, 0 };
+    struct err err;
+
+    assert_int_equal(bus_subscribe(t->bus, &what, &tail->sub, &err), STATUS_OK);
+}
+
+/* Where the epoch begins; 0: it has not. */
+static UNUSED size_t tail_claim(const struct tail *tail, uint64_t epoch)
+{
+    for (size_t i = 0; i < tail->count; i++) {
+        if (tail->records[i].epoch == epoch &&
+            tail->records[i].kind == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM)
+            return i;
+    }
+    return 0;
 }
 
 /* filter NULL: all of the stream. */
