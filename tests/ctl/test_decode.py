@@ -9,6 +9,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests/fuzz/corpus"
 CTL = sys.argv[1]
 STATIC = "static" in sys.argv[2:]
+PROTO = (ROOT / "messages/guildbus.proto").read_text()
+ZEROS = {"", "0", *re.findall(r"^\s*(\w+) = 0;", PROTO, re.M)}
 
 
 def decode(body, *args):
@@ -18,19 +20,22 @@ def decode(body, *args):
     return done.stdout.decode()
 
 
+def is_zero(value):
+    return value in ZEROS if isinstance(value, str) else not value
+
+
 def fields_added_since(got, expected):
-    """Whether got is expected, but for members that a newer schema has added: these are zero."""
+    """Whether got is expected, but for members that a newer schema has added: these are zero (of an enum: its name)."""
     if isinstance(expected, dict) and isinstance(got, dict):
         return (all(k in got and fields_added_since(got[k], v) for k, v in expected.items())
-                and all(got[k] in (0, "", "0", False, []) for k in got.keys() - expected.keys()))
+                and all(is_zero(got[k]) for k in got.keys() - expected.keys()))
     if isinstance(expected, list) and isinstance(got, list):
         return len(got) == len(expected) and all(map(fields_added_since, got, expected))
     return got == expected
 
 
 def kinds():
-    proto = (ROOT / "messages/guildbus.proto").read_text()
-    body = re.search(r"message Envelope \{\s*oneof body \{(.*?)\}", proto, re.S)[1]
+    body = re.search(r"message Envelope \{\s*oneof body \{(.*?)\}", PROTO, re.S)[1]
     return re.findall(r"^\s*\w+ (\w+) = \d+;", body, re.M)
 
 
