@@ -10,7 +10,7 @@ CORPUS = ROOT / "tests/fuzz/corpus"
 CTL = sys.argv[1]
 STATIC = "static" in sys.argv[2:]
 PROTO = (ROOT / "messages/guildbus.proto").read_text()
-ZEROS = {"", "0", *re.findall(r"^\s*(\w+) = 0;", PROTO, re.M)}
+ZEROS = {"", "0", *re.findall(r"(\w+) = 0;", PROTO)}
 
 
 def decode(body, *args):
