@@ -235,6 +235,14 @@ static void detach_call(struct http_client *client, struct call *c)
     *at = c->next;
 }
 
+/* Before the first byte of the call. */
+static bool is_before_the_call(CURLcode code)
+{
+    return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY ||
+           code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
+           code == CURLE_PEER_FAILED_VERIFICATION;
+}
+
 static void fill_result(struct call *c, CURLcode code)
 {
     struct http_result *r = &c->result;
@@ -249,6 +257,7 @@ static void fill_result(struct call *c, CURLcode code)
         return;
     }
     r->status = code == CURLE_OPERATION_TIMEDOUT ? STATUS_TIMEOUT : STATUS_UNAVAILABLE;
+    r->unsent = is_before_the_call(code);
     if (c->too_long)
         r->error = "the answer is too long";
     else

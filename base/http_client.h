@@ -22,6 +22,7 @@ struct http_result {
     const char *body;   /* NUL added */
     size_t size;
     const char *error; /* curl's text when status is not OK */
+    bool unsent;       /* no connection was made: the other side has not seen the call (.once) */
     void *answer;      /* for http_result_header */
 };
 /* Last value of an answer header, lower-case name; NULL: absent. Valid during the callback. */

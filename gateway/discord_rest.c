@@ -21,14 +21,13 @@
 #include "base/xmem.h"
 #include "gateway/rest_facts.h"
 #include "gateway/rest_limits.h"
+#include "gateway/rest_repeat.h"
 
 enum {
     WAITING_MAX = 10000, /* calls; beyond, the caller is told at once */
     ROOM = WAITING_MAX - WAITING_MAX / 10,
-    TRIES_MAX = 6,    /* of a call that may be repeated: about 16 s */
     LIMITED_MAX = 20, /* 429s for one call */
     UNKNOWN_MAX = 4,  /* 404s of an interaction's webhook, which Discord may not know yet */
-    BACKOFF_MS = 500,
     UNKNOWN_MS = 250,
     SWEEP_MS = 30000,
     USAGE_MS = 500,
@@ -60,7 +59,7 @@ struct call {
     struct rest_key key;
     struct rest_lane *lane;
     bool queued; /* in its lane */
-    unsigned tries, limited;
+    struct rest_tries tries;
     int64_t sent_us;
     /* the answer */
     int code;
@@ -124,6 +123,8 @@ static struct call *call_new(struct discord_rest *rest, const struct discord_cal
     c->tag = from->tag;
     c->group = from->group;
     rest_key_read(c->method, c->path, &c->key);
+    c->tries.safety = rest_safety_of(c->method, c->body);
+    c->tries.is_kept = c->group;
     return c;
 }
 
@@ -184,20 +185,6 @@ static char *reason_header(const char *reason)
     return (char *)b.data;
 }
 
-static bool has_enforced_nonce(const char *body)
-{
-    CLEANUP(json_decref) json_t *root = NULL;
-
-    if (!body || json_parse(body, strlen(body), &root, NULL) != STATUS_OK)
-        return false;
-    return json_bool(root, "enforce_nonce") && json_object_get(root, "nonce");
-}
-
-static bool may_repeat(const struct call *c)
-{
-    return strcmp(c->method, "POST") != 0 || has_enforced_nonce(c->body);
-}
-
 static void send_call(struct discord_rest *rest, struct call *c)
 {
     char url[URL_MAX];
@@ -214,7 +201,7 @@ static void send_call(struct discord_rest *rest, struct call *c)
     headers[n] = NULL;
     (void)snprintf(url, sizeof(url), "%s%s", rest->api_url, c->path);
     metric_add(&calls_total, 1);
-    if (c->tries++ > 0)
+    if (c->tries.tries++ > 0)
         metric_add(&repeated_total, 1);
     c->sent_us = clock_now_us();
     const struct http_call call = { .method = c->method,
@@ -222,11 +209,17 @@ static void send_call(struct discord_rest *rest, struct call *c)
                                     .headers = headers,
                                     .body = c->body,
                                     .size = c->body ? strlen(c->body) : 0,
-                                    .once = c->key.as_bot && !may_repeat(c),
+                                    .once = c->key.as_bot && c->tries.safety == REST_UNSAFE,
                                     .box = rest->box,
                                     .on_done = on_http,
                                     .ctx = c };
     http_client_send(rest->http, &call);
+}
+
+/* The token is wrong. What is in the outbox stays there. */
+static void refuse(struct call *c)
+{
+    deliver(c, c->group ? DISCORD_TOKEN_REFUSED : 401, NULL, 0);
 }
 
 /* Sends what may leave; returns how long nothing more will. */
@@ -239,7 +232,7 @@ static int64_t pump_lane(struct discord_rest *rest, struct rest_lane *lane, int6
         if (c->key.as_bot && rest->refused) {
             rest_lane_take(lane);
             c->queued = false;
-            deliver(c, 401, NULL, 0);
+            refuse(c);
             continue;
         }
         wait = rest_limits_wait(rest->limits, lane, now);
@@ -351,7 +344,7 @@ static void read_facts(const struct http_result *r, struct rest_facts *ret)
 static bool is_too_early(const struct call *c, const struct rest_facts *f)
 {
     return f->code == 404 && strncmp(c->path, "/webhooks/", 10) == 0 && !c->key.as_bot &&
-           c->tries < UNKNOWN_MAX;
+           c->tries.tries < UNKNOWN_MAX;
 }
 
 static void again(struct discord_rest *rest, struct call *c, int64_t wait_ms)
@@ -375,7 +368,7 @@ static void on_limited(struct discord_rest *rest, struct call *c, const struct r
              : f->shared ? "shared"
                          : "bucket",
              f->retry_after_ms, rest_limits_invalid(rest->limits, clock_now_ms()));
-    if (++c->limited >= LIMITED_MAX)
+    if (++c->tries.limited >= LIMITED_MAX)
         deliver(c, r->code, r->body, r->size);
     else
         again(rest, c, f->retry_after_ms);
@@ -385,12 +378,12 @@ static void on_failed(struct discord_rest *rest, struct call *c, const struct ht
                       int code)
 {
     char what[256];
-    int64_t wait = (int64_t)BACKOFF_MS << (c->tries > 0 ? c->tries - 1 : 0);
+    int64_t wait = rest_repeat_wait(&c->tries, r->unsent, clock_now_ms());
 
     describe(c, what, sizeof(what));
-    if (c->tries >= TRIES_MAX || !may_repeat(c)) {
+    if (wait == REST_GIVE_UP) {
         log_warn("discord_call_failed", "call=%s code=%d tries=%u error=%s", LOG_QUOTE(what), code,
-                 c->tries, LOG_QUOTE(r->error));
+                 c->tries.tries, LOG_QUOTE(r->error));
         deliver(c, code, code ? r->body : NULL, code ? r->size : 0);
         return;
     }
@@ -419,7 +412,9 @@ static void on_http(void *ctx, uint64_t tag UNUSED, const struct http_result *r)
     else if (facts.code == 0 || facts.code >= 500)
         on_failed(rest, c, r, facts.code);
     else if (is_too_early(c, &facts))
-        again(rest, c, (int64_t)UNKNOWN_MS << c->tries);
+        again(rest, c, (int64_t)UNKNOWN_MS << c->tries.tries);
+    else if (facts.code == 401 && c->key.as_bot)
+        refuse(c);
     else
         deliver(c, facts.code, r->body, r->size);
 }
@@ -535,12 +530,6 @@ static void withdrawal_discard(struct letter *l)
     free(CONTAINER_OF(l, struct withdrawal, letter));
 }
 
-/* Each try so far was refused with 429: no try had an effect. */
-static bool is_untouched(const struct call *c)
-{
-    return c->queued && c->tries == c->limited;
-}
-
 static void withdraw(struct letter *l, void *owner)
 {
     struct withdrawal *w = CONTAINER_OF(l, struct withdrawal, letter);
@@ -548,7 +537,7 @@ static void withdraw(struct letter *l, void *owner)
 
     for (struct call *c = rest->calls, *next; c; c = next) {
         next = c->next;
-        if (c->group != w->group || !is_untouched(c))
+        if (c->group != w->group || !c->queued || !rest_is_untouched(&c->tries))
             continue;
         rest_lane_remove(c->lane, &c->item);
         deliver(c, DISCORD_WITHDRAWN, NULL, 0);

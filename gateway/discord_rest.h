@@ -4,11 +4,11 @@
  *
  * A call waits for its bucket (Discord's X-RateLimit-Bucket hash + major parameter) and for the
  * global limit; 429s are waited out and repeated; 5xx and lost connections are repeated with
- * back-off where a repeat is safe (GET, PUT, PATCH, DELETE, and POSTs that carry a nonce with
- * enforce_nonce); others go out over a connection of their own, for libcurl repeats by itself what a
- * reused one swallowed. 401 stops all calls of this process (a wrong token must not burn the
- * invalid-request budget). Interaction callbacks and webhooks of interactions are outside the
- * global limit.
+ * back-off where a repeat is safe (rest_repeat.h); what must not be repeated goes out over a
+ * connection of its own, for libcurl repeats by itself what a reused one swallowed. 401 stops all
+ * calls of this process (a wrong token must not burn the invalid-request budget); those of the
+ * outbox end with DISCORD_TOKEN_REFUSED and stay in it. Interaction callbacks and webhooks of
+ * interactions are outside the global limit.
  *
  * THREAD: discord_rest_send any; on_done on box's thread; new/free one thread. */
 #ifndef GATEWAY_DISCORD_REST_H
@@ -28,9 +28,9 @@ struct discord_rest_config {
     const char *token;
     bool has_budget; /* nothing but a drip until discord_rest_set_budget */
 };
-enum { DISCORD_WITHDRAWN = -1 };
+enum { DISCORD_WITHDRAWN = -1, DISCORD_TOKEN_REFUSED = -2 };
 struct discord_answer {
-    int code;         /* HTTP status; 0: gave up without an answer; DISCORD_WITHDRAWN */
+    int code;         /* HTTP status; 0: gave up without an answer; or one of these */
     const char *body; /* NUL added */
     size_t size;
 };
@@ -42,7 +42,8 @@ struct discord_call {
     void (*on_done)(void *ctx, uint64_t tag, const struct discord_answer *answer);
     void *ctx;
     uint64_t tag;
-    uint64_t group; /* for discord_rest_withdraw; 0: none */
+    uint64_t group; /* of calls that are kept elsewhere until they are done (the outbox), for
+                       discord_rest_withdraw; 0: kept by nobody */
 };
 
 enum status discord_rest_new(const struct discord_rest_config *config,

@@ -172,7 +172,7 @@ struct guild {
     int64_t sweep_at_ms; /* looks for a lost last event, and for old answers */
     uint32_t actions_in_flight;
     bool hold_actions;         /* start no REST call: the guild is about to move */
-    struct bytes actions_left; /* ids of calls that may be made and found no room yet */
+    struct bytes actions_left; /* calls that may be made and found no room yet (actions.c) */
     uint64_t sure_recheck; /* owner.rechecks when the coordinator was asked that said last that the
                               guild is ours at this epoch; 0: it has not */
     bool report_claim;     /* the coordinator has not confirmed that it knows of our Claim */

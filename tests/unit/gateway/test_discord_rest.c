@@ -27,6 +27,7 @@ struct answer {
 struct bench {
     struct loop *loop;
     struct http_server *server;
+    int port; /* of the server, while it is away */
     struct discord_rest *rest;
     const struct answer *answers; /* in the order of requests; the last one stays */
     size_t answer_count;
@@ -90,18 +91,24 @@ static void on_done(void *ctx, uint64_t tag, const struct discord_answer *answer
         loop_stop(b->loop);
 }
 
+static void listen_at(struct bench *b, int port)
+{
+    const struct http_server_config config = { .name = "discord",
+                                               .bind = "127.0.0.1",
+                                               .port = port,
+                                               .max_body = 65536,
+                                               .on_request = on_request,
+                                               .ctx = b };
+    assert_int_equal(http_server_listen(b->loop, &config, &b->server, NULL), STATUS_OK);
+}
+
 static void bench_start(struct bench *b, const struct answer *answers, size_t count)
 {
     char url[64];
 
     *b = (struct bench){ .answers = answers, .answer_count = count };
     assert_int_equal(loop_new(&b->loop, NULL), STATUS_OK);
-    const struct http_server_config config = { .name = "discord",
-                                               .bind = "127.0.0.1",
-                                               .max_body = 65536,
-                                               .on_request = on_request,
-                                               .ctx = b };
-    assert_int_equal(http_server_listen(b->loop, &config, &b->server, NULL), STATUS_OK);
+    listen_at(b, 0);
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/api/v10/", http_server_port(b->server));
     const struct discord_rest_config rest = { .api_url = url, .token = "tok" };
     assert_int_equal(discord_rest_new(&rest, &b->rest, NULL), STATUS_OK);
@@ -113,7 +120,8 @@ static void bench_stop(struct bench *b)
     loop_free(b->loop);
 }
 
-static void send(struct bench *b, const char *method, const char *path, const char *body)
+static void send_kept(struct bench *b, const char *method, const char *path, const char *body,
+                      uint64_t group)
 {
     const struct discord_call call = { .method = method,
                                        .path = path,
@@ -122,8 +130,14 @@ static void send(struct bench *b, const char *method, const char *path, const ch
                                        .box = loop_mailbox(b->loop),
                                        .on_done = on_done,
                                        .ctx = b,
-                                       .tag = ++b->want_count };
+                                       .tag = ++b->want_count,
+                                       .group = group };
     discord_rest_send(b->rest, &call);
+}
+
+static void send(struct bench *b, const char *method, const char *path, const char *body)
+{
+    send_kept(b, method, path, body, 0);
 }
 
 static void test_a_call_arrives_as_discord_wants_it(void **state UNUSED)
@@ -199,15 +213,39 @@ static void test_only_what_is_safe_is_repeated_after_an_error(void **state UNUSE
 
 static void test_a_lost_connection_gives_code_0_when_it_may_not_be_repeated(void **state UNUSED)
 {
-    static const struct answer ok[] = { { .code = 200 } };
+    static const struct answer lost[] = { { .code = 200, .lost = true } };
     struct bench b;
-    bench_start(&b, ok, 1);
-    discord_rest_free(b.rest);
-    const struct discord_rest_config closed = { .api_url = "http://127.0.0.1:1", .token = "tok" };
-    assert_int_equal(discord_rest_new(&closed, &b.rest, NULL), STATUS_OK);
+    bench_start(&b, lost, 1);
     send(&b, "POST", "/channels/1/messages", "{}");
     loop_run(b.loop);
     assert_int_equal(b.done[0].code, 0);
+    assert_int_equal(b.seen_count, 1);
+    bench_stop(&b);
+}
+
+static void on_back(void *ctx)
+{
+    struct bench *b = ctx;
+
+    listen_at(b, b->port);
+}
+
+/* Discord cannot be reached for a while: what never left is made afterwards, whatever it is. */
+static void test_what_never_left_is_sent_when_discord_is_back(void **state UNUSED)
+{
+    static const struct answer ok[] = { { .code = 200 } };
+    struct loop_timer *back;
+    struct bench b;
+    bench_start(&b, ok, 1);
+    b.port = http_server_port(b.server);
+    http_server_close(b.server);
+    back = loop_timer_new(b.loop, on_back, &b);
+    loop_timer_start(back, 700);
+    send_kept(&b, "POST", "/channels/1/threads", "{}", 7);
+    loop_run(b.loop);
+    assert_int_equal(b.done[0].code, 200);
+    assert_int_equal(b.seen_count, 1);
+    loop_timer_free(back);
     bench_stop(&b);
 }
 
@@ -257,6 +295,24 @@ static void test_a_401_ends_all_calls_with_the_token(void **state UNUSED)
     send(&b, "POST", "/interactions/1/secret/callback", "{}"); /* its 401 is another matter */
     loop_run(b.loop);
     assert_int_equal(b.seen_count, 2);
+    bench_stop(&b);
+}
+
+static void test_what_is_in_the_outbox_outlasts_a_401(void **state UNUSED)
+{
+    static const struct answer no[] = { { .code = 401, .body = "{\"message\":\"401\"}" } };
+    struct bench b;
+    bench_start(&b, no, 1);
+    send_kept(&b, "POST", "/channels/1/messages", "{}", 7);
+    send_kept(&b, "DELETE", "/channels/1/messages/2", NULL, 8);
+    loop_run(b.loop);
+    assert_int_equal(b.done[0].code, DISCORD_TOKEN_REFUSED);
+    assert_int_equal(b.done[1].code, DISCORD_TOKEN_REFUSED);
+    send_kept(&b, "POST", "/channels/1/messages", "{}", 7);
+    size_t seen = b.seen_count;
+    loop_run(b.loop);
+    assert_int_equal(b.done[2].code, DISCORD_TOKEN_REFUSED);
+    assert_int_equal(b.seen_count, seen);
     bench_stop(&b);
 }
 
@@ -355,9 +411,11 @@ int main(void)
         cmocka_unit_test(test_a_429_is_waited_out_and_repeated),
         cmocka_unit_test(test_only_what_is_safe_is_repeated_after_an_error),
         cmocka_unit_test(test_a_lost_connection_gives_code_0_when_it_may_not_be_repeated),
+        cmocka_unit_test(test_what_never_left_is_sent_when_discord_is_back),
         cmocka_unit_test(test_a_call_that_may_not_be_repeated_is_not_repeated_by_curl),
         cmocka_unit_test(test_webhooks_of_interactions_carry_no_token_and_outlast_an_early_404),
         cmocka_unit_test(test_a_401_ends_all_calls_with_the_token),
+        cmocka_unit_test(test_what_is_in_the_outbox_outlasts_a_401),
         cmocka_unit_test(test_calls_of_a_bucket_stay_in_order),
         cmocka_unit_test(test_a_path_with_a_blank_or_a_newline_never_leaves),
         cmocka_unit_test(test_what_waits_is_withdrawn_by_group_and_never_leaves),
