@@ -116,14 +116,17 @@ static void take_over(struct guild *g)
 }
 
 /* The pause is from the source's last unit to our Claim: what the source says it took, and what we
- * took since. */
+ * took since. When the source never said: from our asking, which is more than the pause. Not
+ * measured when the guild came another way in the end. */
 static void measure(struct guild *g)
 {
-    int64_t us = g->move.claimed_us - g->move.sealed_seen_us + g->move.source_us;
+    const struct handoff *m = &g->move;
+    int64_t from_us =
+        m->source_us && m->sealed_seen_us ? m->sealed_seen_us - m->source_us : m->yield_sent_us;
+    int64_t us = m->claimed_us - from_us;
 
-    if (!g->move
-             .source_us) /* the source never said: from our asking, which is more than the pause */
-        us = g->move.claimed_us - g->move.yield_sent_us;
+    if (from_us <= 0 || us <= 0 || us > UINT32_MAX)
+        return;
     g->pause_us = (uint32_t)us;
     metric_observe_us(&pause_us, us);
     log_info("handed_over", "guild=%" PRIu64 " epoch=%" PRIu64 " source=%s pause_us=%u", g->id,
