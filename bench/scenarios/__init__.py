@@ -1,0 +1,1 @@
+"""One file a scenario: run(bench) gives {"ours": […], peer: […]}, a list of figures each, one a repeat."""
