@@ -1,86 +1,33 @@
-/* interactions.c - signed interactions over HTTP, as many at a time as there are connections, or at
- * a rate. All are made and signed before the first leaves, so that sending costs next to nothing.
+/* interactions.c - signed interactions, and pages of the portal, as load.
  *
- * At a rate the latency of each counts from when it was due, also when no connection was free: a
- * server that stands still is not asked less.
- *
- * Each is /setup with another mod log: it changes one row and is answered. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
+ * Each interaction is /setup with another mod log: it changes one row and is answered. */
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/macros.h"
 #include "base/sign.h"
 #include "base/xmem.h"
-#include "bench/load/latency.h"
-#include "bench/load/load.h"
+#include "bench/load/http_load.h"
 #include "messages/snowflake.h"
 
-enum { ANSWER_MAX = 16384, GUILDS_MAX = 100000, PATIENCE_US = 10000000 };
+enum { GUILDS_MAX = 100000, COUNT = 10000 };
 
-struct request {
-    char *text;
-    size_t size;
+struct guilds {
+    uint64_t *ids;
+    size_t count;
 };
 
-struct connection {
-    int fd;
-    const struct request *request; /* NULL: idle */
-    size_t sent, got;
-    int64_t due_us;
-    char answer[ANSWER_MAX];
-};
-
-struct load {
-    struct sockaddr_in address;
-    char host[64], path[128];
-    uint64_t *guilds;
-    size_t guild_count;
-    struct request *requests;
-    size_t count, started, done;
-    struct connection *connections, **idle;
-    size_t connection_count, idle_count;
-    int64_t rate, started_us, heard_us;
-    int epoll;
-    struct latency latency;
-    size_t answered, deferred, failed;
-};
-
-/* ---- what is sent ---- */
-
-static enum status read_url(struct load *l, const char *url, struct err *err)
-{
-    char host[32];
-    unsigned port;
-
-    if (!url || sscanf(url, "http://%31[0-9.]:%u%127s", host, &port, l->path) != 3 ||
-        port > UINT16_MAX || inet_pton(AF_INET, host, &l->address.sin_addr) != 1)
-        return err_set(err, STATUS_INVALID, "--url is to be http://A.B.C.D:PORT/PATH");
-    l->address.sin_family = AF_INET;
-    l->address.sin_port = htons((uint16_t)port);
-    (void)snprintf(l->host, sizeof(l->host), "%s:%u", host, port);
-    return STATUS_OK;
-}
-
-static enum status read_guilds(struct load *l, const char *list, struct err *err)
+static enum status read_guilds(struct guilds *g, const char *list, struct err *err)
 {
     const char *at = list ? list : "1";
 
-    l->guilds = xcalloc(GUILDS_MAX, sizeof(*l->guilds));
-    while (l->guild_count < GUILDS_MAX) {
+    g->ids = xcalloc(GUILDS_MAX, sizeof(*g->ids));
+    while (g->count < GUILDS_MAX) {
         char *end;
-        l->guilds[l->guild_count++] = strtoull(at, &end, 10);
+        g->ids[g->count++] = strtoull(at, &end, 10);
         if (end == at || (*end && *end != ','))
             return err_set(err, STATUS_INVALID, "--guilds is to be ID,ID,…");
         if (!*end)
@@ -101,9 +48,9 @@ static enum status make_key(int64_t seed, struct sign_key **ret_key, struct err 
     return sign_private_key_new(bytes, ret_key, err);
 }
 
-static char *make_body(const struct load *l, size_t n, uint64_t id)
+static char *make_body(const struct guilds *g, size_t n, uint64_t id)
 {
-    uint64_t guild = l->guilds[n % l->guild_count];
+    uint64_t guild = g->ids[n % g->count];
 
     return xasprintf(
         "{\"id\":\"%" PRIu64 "\",\"application_id\":\"1000000000000000001\",\"type\":2,"
@@ -117,219 +64,82 @@ static char *make_body(const struct load *l, size_t n, uint64_t id)
         id, n, guild, guild, id);
 }
 
-static enum status make_requests(struct load *l, int64_t seed, struct err *err)
+static enum status make_request(const struct http_target *t, const struct sign_key *key,
+                                const char *body, char **ret, struct err *err)
+{
+    char timestamp[24], signature[129];
+
+    (void)snprintf(timestamp, sizeof(timestamp), "%" PRId64, clock_wall_ms() / 1000);
+    TRY(sign_make(key, timestamp, body, strlen(body), signature, err));
+    *ret = xasprintf(
+        "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+        "X-Signature-Ed25519: %s\r\nX-Signature-Timestamp: %s\r\nContent-Length: %zu\r\n\r\n%s",
+        t->path, t->host, signature, timestamp, strlen(body), body);
+    return STATUS_OK;
+}
+
+static enum status sign_all(const struct http_load *load, const struct guilds *guilds, int64_t seed,
+                            struct err *err)
 {
     CLEANUP(sign_key_free) struct sign_key *key = NULL;
-    char timestamp[24], signature[129];
     uint64_t first = snowflake_from_ms(clock_wall_ms());
 
     TRY(make_key(seed, &key, err));
-    (void)snprintf(timestamp, sizeof(timestamp), "%" PRId64, clock_wall_ms() / 1000);
-    l->requests = xcalloc(l->count, sizeof(*l->requests));
-    for (size_t i = 0; i < l->count; i++) {
-        CLEANUP(xfree) char *body = make_body(l, i, first + i);
-        TRY(sign_make(key, timestamp, body, strlen(body), signature, err));
-        l->requests[i].text = xasprintf(
-            "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
-            "X-Signature-Ed25519: %s\r\nX-Signature-Timestamp: %s\r\nContent-Length: %zu\r\n\r\n%s",
-            l->path, l->host, signature, timestamp, strlen(body), body);
-        l->requests[i].size = strlen(l->requests[i].text);
+    for (size_t i = 0; i < load->count; i++) {
+        CLEANUP(xfree) char *body = make_body(guilds, i, first + i);
+        TRY(make_request(load->target, key, body, &load->requests[i], err));
     }
     return STATUS_OK;
 }
 
-/* ---- connections ---- */
-
-static enum status connect_one(struct load *l, struct connection *c, struct err *err)
+static struct http_load load_of(const struct load_options *o, const struct http_target *target)
 {
-    const int on = 1;
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
+    size_t count = (size_t)(o->count ? o->count : COUNT);
 
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&l->address, sizeof(l->address)) ||
-        fcntl(c->fd, F_SETFL, O_NONBLOCK) ||
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
-        epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &event))
-        return err_set(err, STATUS_UNAVAILABLE, "%s: %s", l->host, strerrordesc_np(errno));
-    l->idle[l->idle_count++] = c;
-    return STATUS_OK;
+    return (struct http_load){ .target = target,
+                               .requests = xcalloc(count, sizeof(char *)),
+                               .count = count,
+                               .connections = (size_t)(o->connections ? o->connections : 1),
+                               .rate = o->rate };
 }
 
-static enum status send_more(struct load *l, struct connection *c, struct err *err)
+static void free_requests(const struct http_load *load)
 {
-    const struct request *r = c->request;
-
-    while (c->sent < r->size) {
-        ssize_t n = send(c->fd, r->text + c->sent, r->size - c->sent, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN)
-            return err_set(err, STATUS_UNAVAILABLE, "send: %s", strerrordesc_np(errno));
-        if (n < 0)
-            break;
-        c->sent += (size_t)n;
-    }
-    struct epoll_event event = { .events = EPOLLIN | (c->sent < r->size ? EPOLLOUT : 0),
-                                 .data.ptr = c };
-    if (c->sent < r->size || c->got)
-        (void)epoll_ctl(l->epoll, EPOLL_CTL_MOD, c->fd, &event);
-    return STATUS_OK;
-}
-
-static enum status start_next(struct load *l, int64_t due_us, struct err *err)
-{
-    struct connection *c = l->idle[--l->idle_count];
-
-    c->request = &l->requests[l->started++];
-    c->sent = c->got = 0;
-    c->due_us = due_us;
-    return send_more(l, c, err);
-}
-
-/* When the next one is due; in a closed loop: at once. */
-static int64_t due_us(const struct load *l, int64_t now_us)
-{
-    return l->rate ? l->started_us + (int64_t)l->started * 1000000 / l->rate : now_us;
-}
-
-/* What is due leaves over what is idle; *ret_wait_us: for so long nothing more is due. */
-static enum status start_due(struct load *l, int64_t *ret_wait_us, struct err *err)
-{
-    int64_t now = clock_now_us();
-
-    while (l->idle_count && l->started < l->count && due_us(l, now) <= now)
-        TRY(start_next(l, due_us(l, now), err));
-    *ret_wait_us = 1000000;
-    if (l->idle_count && l->started < l->count)
-        *ret_wait_us = due_us(l, now) - now;
-    return STATUS_OK;
-}
-
-/* ---- what comes back ---- */
-
-/* Size of the whole answer; 0: more has to come; SIZE_MAX: it cannot be read. */
-static size_t answer_size(const struct connection *c)
-{
-    const char *end = memmem(c->answer, c->got, "\r\n\r\n", 4);
-    const char *length = end ? strcasestr(c->answer, "\r\ncontent-length:") : NULL;
-
-    if (!end)
-        return c->got < ANSWER_MAX - 1 ? 0 : SIZE_MAX;
-    if (!length || length > end)
-        return SIZE_MAX;
-    size_t size = (size_t)(end + 4 - c->answer) + strtoul(length + 17, NULL, 10);
-    return size >= ANSWER_MAX ? SIZE_MAX : size <= c->got ? size : 0;
-}
-
-static void count_answer(struct load *l, struct connection *c)
-{
-    int64_t now = clock_now_us();
-    bool ok = !strncmp(c->answer, "HTTP/1.1 200", 12);
-
-    latency_add(&l->latency, (uint64_t)(now - c->due_us));
-    l->heard_us = now;
-    l->answered += ok && strstr(c->answer, "\"type\":4");
-    l->deferred += ok && strstr(c->answer, "\"type\":5");
-    l->done++;
-    c->request = NULL;
-    l->idle[l->idle_count++] = c;
-}
-
-static enum status on_ready(struct load *l, struct connection *c, uint32_t events, struct err *err)
-{
-    if (c->request && events & EPOLLOUT)
-        TRY(send_more(l, c, err));
-    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-        return STATUS_OK;
-    ssize_t n = recv(c->fd, c->answer + c->got, ANSWER_MAX - 1 - c->got, 0);
-    if (n < 0 && errno == EAGAIN)
-        return STATUS_OK;
-    if (n <= 0 || !c->request)
-        return err_set(err, STATUS_UNAVAILABLE, "the server closed a connection");
-    c->got += (size_t)n;
-    c->answer[c->got] = '\0';
-    size_t size = answer_size(c);
-    if (size == SIZE_MAX)
-        return err_set(err, STATUS_CORRUPT, "an answer without Content-Length, or too long");
-    if (size)
-        count_answer(l, c);
-    return STATUS_OK;
-}
-
-static enum status run(struct load *l, struct err *err)
-{
-    enum { EVENTS = 256 };
-    struct epoll_event events[EVENTS];
-    int64_t wait_us;
-
-    l->started_us = l->heard_us = clock_now_us();
-    while (l->done < l->count) {
-        TRY(start_due(l, &wait_us, err));
-        const struct timespec wait = { wait_us / 1000000, wait_us % 1000000 * 1000 };
-        int n = epoll_pwait2(l->epoll, events, EVENTS, &wait, NULL);
-        for (int i = 0; i < n; i++)
-            TRY(on_ready(l, events[i].data.ptr, events[i].events, err));
-        if (l->started > l->done && clock_now_us() - l->heard_us > PATIENCE_US)
-            return err_set(err, STATUS_TIMEOUT, "no answer for ten seconds");
-    }
-    return STATUS_OK;
-}
-
-/* ---- the whole ---- */
-
-static void print_result(struct load *l, int64_t cpu_us)
-{
-    int64_t took_us = l->heard_us - l->started_us;
-
-    l->failed = l->done - l->answered - l->deferred;
-    (void)printf("{\"sent\":%zu,\"answered\":%zu,\"deferred\":%zu,\"failed\":%zu,"
-                 "\"seconds\":%.3f,\"per_s\":%.0f,\"p50_us\":%" PRIu64 ",\"p90_us\":%" PRIu64
-                 ",\"p99_us\":%" PRIu64 ",\"max_us\":%" PRIu64 ",\"generator_cpu_us_each\":%.2f}\n",
-                 l->done, l->answered, l->deferred, l->failed, (double)took_us / 1e6,
-                 (double)l->done * 1e6 / (double)took_us, latency_at(&l->latency, 500),
-                 latency_at(&l->latency, 900), latency_at(&l->latency, 990), l->latency.max_us,
-                 (double)cpu_us / (double)l->done);
-}
-
-static void load_release(struct load *l)
-{
-    for (size_t i = 0; l->requests && i < l->count; i++)
-        free(l->requests[i].text);
-    for (size_t i = 0; l->connections && i < l->connection_count; i++)
-        if (l->connections[i].fd > 0)
-            (void)close(l->connections[i].fd);
-    free(l->requests);
-    free(l->guilds);
-    free(l->connections);
-    free(l->idle);
-    if (l->epoll > 0)
-        (void)close(l->epoll);
-}
-
-static enum status prepare(struct load *l, const struct load_options *o, struct err *err)
-{
-    l->count = (size_t)(o->count ? o->count : 10000);
-    l->connection_count = (size_t)(o->connections ? o->connections : 1);
-    l->rate = o->rate;
-    TRY(read_url(l, o->url, err));
-    TRY(read_guilds(l, o->guilds, err));
-    TRY(make_requests(l, o->seed, err));
-    l->connections = xcalloc(l->connection_count, sizeof(*l->connections));
-    l->idle = xcalloc(l->connection_count, sizeof(*l->idle));
-    l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    for (size_t i = 0; i < l->connection_count; i++)
-        TRY(connect_one(l, &l->connections[i], err));
-    return STATUS_OK;
+    for (size_t i = 0; i < load->count; i++)
+        free(load->requests[i]);
+    free(load->requests);
 }
 
 enum status load_interactions(const struct load_options *o, struct err *err)
 {
-    static struct load l;
-    enum status status = prepare(&l, o, err);
-    int64_t cpu_us = load_cpu_us();
+    struct guilds guilds = { 0 };
+    struct http_target target;
 
+    TRY(http_target_read(o->url, &target, err));
+    struct http_load load = load_of(o, &target);
+    load.expected = "\"type\":4";
+    load.deferred = "\"type\":5";
+    enum status status = read_guilds(&guilds, o->guilds, err);
     if (status == STATUS_OK)
-        status = run(&l, err);
+        status = sign_all(&load, &guilds, o->seed, err);
     if (status == STATUS_OK)
-        print_result(&l, load_cpu_us() - cpu_us);
-    load_release(&l);
+        status = http_load_run(&load, err);
+    free_requests(&load);
+    free(guilds.ids);
+    return status;
+}
+
+enum status load_pages(const struct load_options *o, struct err *err)
+{
+    struct http_target target;
+
+    TRY(http_target_read(o->url, &target, err));
+    struct http_load load = load_of(o, &target);
+    load.expected = o->expect ? o->expect : "";
+    for (size_t i = 0; i < load.count; i++)
+        load.requests[i] = xasprintf("GET %s HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n",
+                                     target.path, target.host, o->cookie ? o->cookie : "");
+    enum status status = http_load_run(&load, err);
+    free_requests(&load);
     return status;
 }

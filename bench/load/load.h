@@ -1,6 +1,7 @@
 /* load.h - what guildbus-bench can do; each is a verb with options, and prints one line of JSON.
  *
  *     interactions   signed requests to an endpoint, in a closed loop or at a rate
+ *     pages          GETs of one page with a cookie, likewise
  *     answer         an endpoint that answers at once: what the generator alone can do
  *     verify         floor: Ed25519 alone
  *     commit         floor: SQLite alone, so many rows a transaction
@@ -19,12 +20,13 @@
 
 /* What the command line said; each verb has its own defaults for what is 0 or NULL. */
 struct load_options {
-    const char *url, *guilds, *folder;
+    const char *url, *guilds, *folder, *cookie, *expect;
     int64_t count, connections, rate, seconds, seed, size, group;
     bool full; /* SQLite: synchronous=FULL */
 };
 
 enum status load_interactions(const struct load_options *o, struct err *err) MUST_CHECK;
+enum status load_pages(const struct load_options *o, struct err *err) MUST_CHECK;
 enum status load_answer(const struct load_options *o, struct err *err) MUST_CHECK;
 enum status load_verify(const struct load_options *o, struct err *err) MUST_CHECK;
 enum status load_commit(const struct load_options *o, struct err *err) MUST_CHECK;

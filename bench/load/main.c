@@ -16,6 +16,7 @@ static const struct verb {
 } verbs[] = {
     { "interactions", "signed requests to --url, --connections at a time or --rate a second",
       load_interactions },
+    { "pages", "GETs of --url with --cookie; a 200 with --expect counts", load_pages },
     { "answer", "answers each request at once, until it is ended; prints its port", load_answer },
     { "verify", "floor: Ed25519 verifications of --size bytes", load_verify },
     { "commit", "floor: SQLite in --folder, --group rows a transaction, --full", load_commit },
@@ -34,6 +35,8 @@ static const struct option options[] = {
     { "seed", required_argument, NULL, 'e' },
     { "size", required_argument, NULL, 'z' },
     { "group", required_argument, NULL, 'o' },
+    { "cookie", required_argument, NULL, 'k' },
+    { "expect", required_argument, NULL, 'x' },
     { "full", no_argument, NULL, 'F' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
@@ -43,7 +46,7 @@ static void usage(FILE *out)
 {
     (void)fputs("Usage: guildbus-bench VERB [--url URL] [--guilds ID,ID…] [--folder PATH]\n"
                 "       [--count N] [--connections N] [--rate PER_S] [--seconds N] [--seed N]\n"
-                "       [--size BYTES] [--group N] [--full]\n\n",
+                "       [--size BYTES] [--group N] [--full] [--cookie TEXT] [--expect TEXT]\n\n",
                 out);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         (void)fprintf(out, "  %-13s %s\n", verbs[i].name, verbs[i].help);
@@ -88,6 +91,10 @@ static bool take_option(struct load_options *o, int option, const char *value)
         o->guilds = value;
     else if (option == 'f')
         o->folder = value;
+    else if (option == 'k')
+        o->cookie = value;
+    else if (option == 'x')
+        o->expect = value;
     else if (option == 'F')
         o->full = true;
     else
