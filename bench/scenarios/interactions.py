@@ -18,7 +18,7 @@ def _load(bench, url, guilds, count, rate=0):
 
 
 def _guild_ids(world):
-    return [g["id"] for g in http_json("GET", world.sim_admin + "/guilds")[1]["guilds"]]
+    return [g["id"] for g in http_json("GET", world.sim_admin + "/guilds")[1]]
 
 
 def _measure(bench, url, world, pids, answering):
