@@ -37,7 +37,7 @@ let events = 0;
 const client = new Client({
     intents: [Intent.Guilds, Intent.GuildMembers, Intent.GuildMessages, Intent.GuildMessageReactions,
         Intent.MessageContent],
-    shards: 'auto', rest: { api: API },
+    shards: 'auto', rest: { api: API.replace(/\/v10$/, '') },
 });
 client.on(Events.MessageCreate, message => {
     events++;
