@@ -186,20 +186,20 @@ static void all_wait(struct bus *bus)
 /* The next one that waits for the connection, with a reference; NULL: none does. */
 static struct bus_sub *claim_next(struct bus *bus, const struct bus_conn *conn)
 {
-    struct bus_sub *sub, *claimed = NULL;
+    struct bus_sub *sub;
 
     pthread_mutex_lock(&bus->subs_mu);
-    while (!claimed && (sub = LIST_FIRST(&bus->waiting))) {
+    while ((sub = LIST_FIRST(&bus->waiting))) {
         LIST_REMOVE(sub, all);
         LIST_INSERT_HEAD(&bus->subs, sub, all);
         if (sub->conn == conn->number)
             continue; /* its holder was faster */
         sub->conn = conn->number;
         atomic_fetch_add(&sub->refs, 1);
-        claimed = sub;
+        break;
     }
     pthread_mutex_unlock(&bus->subs_mu);
-    return claimed;
+    return sub;
 }
 
 void bus_subs_attach(struct bus *bus, struct bus_conn *conn)

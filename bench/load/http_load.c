@@ -41,15 +41,20 @@ struct run {
 
 enum status http_target_read(const char *url, struct http_target *ret_target, struct err *err)
 {
-    char host[32];
-    unsigned port;
+    static const char http[] = "http://";
+    const char *host = url && !strncmp(url, http, sizeof(http) - 1) ? url + sizeof(http) - 1 : "";
+    size_t name = strcspn(host, ":"), whole = strcspn(host, "/");
+    char address[INET_ADDRSTRLEN];
+    unsigned long port = name < whole ? strtoul(host + name + 1, NULL, 10) : 0;
 
-    if (!url || sscanf(url, "http://%31[0-9.]:%u%127s", host, &port, ret_target->path) != 3 ||
-        port > UINT16_MAX || inet_pton(AF_INET, host, &ret_target->address.sin_addr) != 1)
+    (void)snprintf(address, sizeof(address), "%.*s", (int)name, host);
+    if (!port || port > UINT16_MAX ||
+        inet_pton(AF_INET, address, &ret_target->address.sin_addr) != 1)
         return err_set(err, STATUS_INVALID, "--url is to be http://A.B.C.D:PORT/PATH");
     ret_target->address.sin_family = AF_INET;
     ret_target->address.sin_port = htons((uint16_t)port);
-    (void)snprintf(ret_target->host, sizeof(ret_target->host), "%s:%u", host, port);
+    (void)snprintf(ret_target->host, sizeof(ret_target->host), "%.*s", (int)whole, host);
+    (void)snprintf(ret_target->path, sizeof(ret_target->path), "%s", host + whole);
     return STATUS_OK;
 }
 
@@ -210,7 +215,7 @@ static enum status connect_all(struct run *l, struct err *err)
     size_t count = l->what->connections;
 
     l->connections = xcalloc(count, sizeof(*l->connections));
-    l->idle = xcalloc(count, sizeof(*l->idle));
+    l->idle = xcalloc(count, sizeof(struct connection *));
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     for (size_t i = 0; i < count; i++)
         TRY(connect_one(l, &l->connections[i], err));

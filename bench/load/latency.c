@@ -1,10 +1,10 @@
 #include "bench/load/latency.h"
 
-enum { FINE = 1 << LATENCY_FINE_BITS };
+enum { EXACT = 2 << LATENCY_FINE_BITS };
 
 static unsigned slot_of(uint64_t us)
 {
-    if (us < 2 * FINE)
+    if (us < EXACT)
         return (unsigned)us;
     unsigned shift = 63 - LATENCY_FINE_BITS - (unsigned)__builtin_clzll(us);
 
@@ -14,7 +14,7 @@ static unsigned slot_of(uint64_t us)
 /* The highest that falls into the slot. */
 static uint64_t slot_end(unsigned slot)
 {
-    if (slot < 2 * FINE)
+    if (slot < EXACT)
         return slot;
     unsigned shift = (slot >> LATENCY_FINE_BITS) - 1;
 

@@ -113,13 +113,13 @@ int64_t load_cpu_us(void)
 
 enum status load_repeat(int64_t seconds, void (*once)(void *ctx), void *ctx, size_t each)
 {
-    int64_t from_us = clock_now_us(), cpu_us = load_cpu_us(), took_us = 0, count = 0;
+    int64_t from_us = clock_now_us(), cpu_us = load_cpu_us(), took_us, count = 0;
 
-    while (took_us < seconds * 1000000) {
+    do {
         once(ctx);
         count += (int64_t)each;
         took_us = clock_now_us() - from_us;
-    }
+    } while (took_us < seconds * 1000000 || took_us <= 0);
     cpu_us = load_cpu_us() - cpu_us;
     (void)printf("{\"per_s\":%" PRId64 ",\"us_each\":%.3f,\"cpu_us_each\":%.3f}\n",
                  count * 1000000 / took_us, (double)took_us / (double)count,
@@ -151,6 +151,7 @@ int main(int argc, char **argv)
         return 2;
     }
     optind = 2;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (!take_option(&o, option, optarg)) {
             usage(option == 'h' ? stdout : stderr);

@@ -97,19 +97,26 @@ static void on_read(void *ctx, uint64_t tag UNUSED, enum status status, const st
     r->epoch = e->record->epoch;
 }
 
+static struct read read_behind(struct town *t, uint64_t seq)
+{
+    const struct subject stream = subject_log_stream(t->guild), log = subject_log(t->guild);
+    struct read r = { 0 };
+
+    js_find_next(t->bus, stream.text, log.text, seq + 1,
+                 &(struct bus_waiter){ t->box, on_read, &r, 0, PATIENCE_MS });
+    WAIT_FOR(t, r.here);
+    assert_int_equal(r.status, STATUS_OK);
+    return r;
+}
+
 /* The record that stands before the epoch's Claim. */
 static struct read before_claim(struct town *t, uint64_t epoch)
 {
-    const struct subject stream = subject_log_stream(t->guild), log = subject_log(t->guild);
     struct read last = { 0 }, r = { 0 };
 
     for (;;) {
         last = r;
-        r = (struct read){ 0 };
-        js_find_next(t->bus, stream.text, log.text, last.seq + 1,
-                     &(struct bus_waiter){ t->box, on_read, &r, 0, PATIENCE_MS });
-        WAIT_FOR(t, r.here);
-        assert_int_equal(r.status, STATUS_OK);
+        r = read_behind(t, last.seq);
         if (r.kind == GUILDBUS__V1__LOG_RECORD__KIND_CLAIM && r.epoch == epoch)
             return last;
     }

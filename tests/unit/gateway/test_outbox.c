@@ -99,9 +99,9 @@ static char *track_request(struct town *t)
 /* alpha has Discord make a thread and does not learn of it. */
 static void track(struct town *t)
 {
-    CLEANUP(xfree)
-    char *mod_log = xasprintf("%d", MOD_LOG),
-         *setup = setup_request(t, 77, mod_log), *request = track_request(t);
+    CLEANUP(xfree) char *mod_log = xasprintf("%d", MOD_LOG);
+    CLEANUP(xfree) char *setup = setup_request(t, 77, mod_log);
+    CLEANUP(xfree) char *request = track_request(t);
     const struct subject interaction = subject_interaction(t->guild);
 
     own(t, 0, 1);
