@@ -173,6 +173,7 @@ def main():
     result["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     print(report.as_text(result))
     if args.json:
+        pathlib.Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
     if args.report:
         report.write(result, pathlib.Path(args.report))
