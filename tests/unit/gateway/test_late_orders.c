@@ -320,12 +320,19 @@ static int close_with_silence(void **state)
     return failed;
 }
 
+/* Long enough for a claim to come first. */
+static int open_slow(void **state)
+{
+    return town_open_as(state, &(struct town){ .snapshot_records = 128, .unseal_ms = 5000 });
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, town_open, town_close)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_the_seal_of_an_earlier_handoff_is_not_this_ones),
+        cmocka_unit_test_setup_teardown(test_the_seal_of_an_earlier_handoff_is_not_this_ones,
+                                        open_slow, town_close),
         TEST(test_a_take_of_long_ago_is_refused),
         TEST(test_a_claim_is_told_when_the_log_has_it),
         TEST(test_a_record_of_an_earlier_time_is_not_ours),

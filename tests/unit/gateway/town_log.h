@@ -76,14 +76,14 @@ static UNUSED void unmute_log(struct town *t, json_t *config)
     json_decref(config);
 }
 
-/* As the server would: the message with this sequence is in the log. */
+/* As the server would: the message with this sequence is in the log. Not which one stands before it, so that the
+ * log is read: this one has no body. */
 static UNUSED void tell_tail(struct town *t, uint64_t seq)
 {
     const struct subject subject = subject_tail(t->guild);
-    CLEANUP(xfree)
-    char *seq_text = xasprintf("%" PRIu64, seq), *previous = xasprintf("%" PRIu64, seq - 1);
+    CLEANUP(xfree) char *seq_text = xasprintf("%" PRIu64, seq);
     const struct bus_header headers[] = { { "Nats-Sequence", seq_text },
-                                          { "Nats-Last-Sequence", previous } };
+                                          { "Nats-Last-Sequence", "0" } };
     const struct bus_out out = { .subject = subject.text, .headers = headers, .header_count = 2 };
     struct err err;
 
