@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import subprocess
 
-from processes import Process, StartError, http_json, wait_for
+from processes import Process, StartError, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent / "peers"
 
@@ -64,9 +64,3 @@ class Peer:
 
     def wait_for(self, what, condition, timeout_s=600):
         return wait_for(what, lambda: condition(self.said()), timeout_s, [self.process], 0.02)
-
-
-def set_interactions_url(sim_admin, url):
-    status, answer = http_json("PUT", sim_admin + "/interactions-url", {"url": url})
-    if status != 200:
-        raise StartError(f"the simulator does not accept {url}: {status} {answer}")

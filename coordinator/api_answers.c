@@ -324,5 +324,5 @@ void api_answer(struct coordinator *c, struct api_call *call)
     if (status == STATUS_OK)
         return;
     if (status == STATUS_UNAVAILABLE || status == STATUS_INTERNAL)
-        log_warn("api_call_failed", "text=%s", LOG_QUOTE(call->err.text));
+        log_warn("api_call_failed", "text=%s next=the_caller_is_told", LOG_QUOTE(call->err.text));
 }

@@ -111,7 +111,7 @@ void answer(struct coordinator *c, struct caller *caller, const Guildbus__V1__En
     const struct bus_in in = { .reply = caller->reply };
     if (codec_encode_as(caller->json, envelope, arena, &data, &size, &err) != STATUS_OK ||
         bus_respond(c->bus, &in, data, size, caller->json, &err) != STATUS_OK)
-        log_warn("answer_failed", "text=%s", LOG_QUOTE(err.text));
+        log_warn("answer_failed", "text=%s next=the_pod_asks_again", LOG_QUOTE(err.text));
     free(caller->reply);
     caller->reply = NULL;
 }

@@ -221,11 +221,13 @@ static void on_beat_answered(void *ctx, uint64_t tag UNUSED, enum status status,
     m->waiting = false;
     if (status == STATUS_OK)
         status = codec_decode(in->data, in->size, arena, &e, &err);
+    if (status == STATUS_OK && e->body_case == GUILDBUS__V1__ENVELOPE__BODY_ERROR)
+        status = err_set(&err, (enum status)e->error->status, "%s", e->error->text);
     if (status != STATUS_OK || e->body_case != GUILDBUS__V1__ENVELOPE__BODY_HEARTBEAT_REPLY) {
         metric_add(&beats_missed, 1);
         m->missed++;
-        log_warn("heartbeat_unanswered", "status=%s lease_left_ms=%" PRId64 " next=%s",
-                 status_name(status), left_ms,
+        log_warn("heartbeat_unanswered", "status=%s text=%s lease_left_ms=%" PRId64 " next=%s",
+                 status_name(status), LOG_QUOTE(err.text), left_ms,
                  left_ms > 0 ? "keep_serving" : "ask_the_log_before_reads");
     } else if (e->heartbeat_reply->status == STATUS_NOT_FOUND) {
         m->registered = false;

@@ -135,7 +135,8 @@ static void retry_later(struct shard_publisher *p, enum status status, const str
 {
     if (p->retry_waits)
         return;
-    log_warn("event_publish_failed", "shard=%u status=%s retry_ms=%" PRId64 " waiting=%zu error=%s",
+    log_warn("event_publish_failed",
+             "shard=%u status=%s retry_ms=%" PRId64 " waiting=%zu error=%s next=publish_again",
              p->config.shard, status_name(status), p->retry_ms, window_waiting(p->window),
              LOG_QUOTE(err->text));
     p->retry_waits = true;

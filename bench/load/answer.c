@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/xmem.h"
-#include "bench/load/load.h"
+#include "bench/load/http_load.h"
 
 enum { REQUEST_MAX = 8192, EVENTS = 256 };
 static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -27,11 +27,10 @@ struct peer {
 /* The whole request has come. */
 static bool is_whole(const struct peer *p)
 {
-    const char *end = memmem(p->text, p->got, "\r\n\r\n", 4);
-    const char *length = end ? strcasestr(p->text, "\r\ncontent-length:") : NULL;
-    size_t body = length ? strtoul(length + 17, NULL, 10) : 0;
+    bool has_length;
+    size_t size = http_message_size(p->text, p->got, &has_length);
 
-    return end && p->got >= (size_t)(end + 4 - p->text) + body;
+    return size && p->got >= size;
 }
 
 static bool serve(struct peer *p)

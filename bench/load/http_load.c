@@ -126,18 +126,30 @@ static enum status start_due(struct run *l, int64_t *ret_wait_us, struct err *er
 
 /* ---- what comes back ---- */
 
+size_t http_message_size(const char *text, size_t got, bool *ret_has_length)
+{
+    static const char name[] = "\r\ncontent-length:";
+    const char *end = memmem(text, got, "\r\n\r\n", 4);
+    const char *length = end ? strcasestr(text, name) : NULL;
+
+    *ret_has_length = length && length < end;
+    if (!end)
+        return 0;
+    return (size_t)(end + 4 - text) +
+           (*ret_has_length ? strtoul(length + sizeof(name) - 1, NULL, 10) : 0);
+}
+
 /* Size of the whole answer; 0: more has to come; SIZE_MAX: it cannot be read. */
 static size_t answer_size(const struct connection *c)
 {
-    const char *end = memmem(c->answer, c->got, "\r\n\r\n", 4);
-    const char *length = end ? strcasestr(c->answer, "\r\ncontent-length:") : NULL;
+    bool has_length;
+    size_t size = http_message_size(c->answer, c->got, &has_length);
 
-    if (!end)
+    if (!size)
         return c->got < ANSWER_MAX - 1 ? 0 : SIZE_MAX;
-    if (!length || length > end)
+    if (!has_length || size >= ANSWER_MAX)
         return SIZE_MAX;
-    size_t size = (size_t)(end + 4 - c->answer) + strtoul(length + 17, NULL, 10);
-    return size >= ANSWER_MAX ? SIZE_MAX : size <= c->got ? size : 0;
+    return size <= c->got ? size : 0;
 }
 
 static void count_answer(struct run *l, struct connection *c)

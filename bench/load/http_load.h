@@ -20,6 +20,10 @@ struct http_target {
 enum status http_target_read(const char *url, struct http_target *ret_target, struct err *err)
     MUST_CHECK;
 
+/* Size of the whole message by its Content-Length (none: no body); 0: its head is not whole yet. text
+ * ends with a NUL. */
+size_t http_message_size(const char *text, size_t got, bool *ret_has_length);
+
 struct http_load {
     const struct http_target *target;
     char **requests; /* whole, with their headers */

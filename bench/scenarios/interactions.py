@@ -33,10 +33,9 @@ def _measure(bench, url, world, pids, answering):
                "cpu_us_each": round(sum(cpu[n] for n in answering) / count * 1e6, 1),
                "cpu_us_each_by_process": {n: round(s / count * 1e6, 1) for n, s in cpu.items()},
                "memory_mib": round(sum(memory_kib(pids[n]) for n in answering) / 1024, 1)}
-    for rate in bench.rates.setdefault("interactions", [round(told["per_s"] / 2)]):
-        at = _load(bench, url, guilds, max(rate * 5, 500) if not bench.args.quick else rate * 2, rate)
-        figures["at_rate"] = {"rate": rate, "p50_us": at["p50_us"], "p99_us": at["p99_us"], "max_us": at["max_us"],
-                              "failed": at["failed"], "deferred": at["deferred"]}
+    rate = bench.rates.setdefault("interactions", round(told["per_s"] / 2))
+    at = _load(bench, url, guilds, rate * bench.size(5, 2), rate)
+    figures["at_rate"] = {"rate": rate, **{k: at[k] for k in ("p50_us", "p99_us", "max_us", "failed", "deferred")}}
     return figures
 
 

@@ -12,6 +12,7 @@
 #include "base/bus.h"
 #include "base/clock.h"
 #include "base/xmem.h"
+#include "tests/unit/base/turn_until.h"
 
 enum { PATIENCE_MS = 20000, MANY = 500 };
 
@@ -44,22 +45,6 @@ static int world_close(void **state)
     free(w);
     return 0;
 }
-
-static void turn(struct world *w)
-{
-    struct pollfd p = { .fd = mailbox_fd(w->box), .events = POLLIN };
-
-    (void)poll(&p, 1, 20);
-    mailbox_drain(w->box, w);
-}
-
-#define TURN_UNTIL(w, what)                                                                        \
-    do {                                                                                           \
-        int64_t until_ms_ = clock_now_ms() + PATIENCE_MS;                                          \
-        while (!(what) && clock_now_ms() < until_ms_)                                              \
-            turn(w);                                                                               \
-        assert_true(what);                                                                         \
-    } while (0)
 
 static void on_message(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
 {
@@ -141,7 +126,7 @@ static void test_many_requests_each_end_once(void **state)
     for (int i = 0; i < MANY; i++) {
         ask(w, "t.many", 10000);
         if (i % 50 == 0)
-            turn(w);
+            turn_box(w->box, w);
     }
     TURN_UNTIL(w, w->replies + w->timeouts + w->unavailable == MANY);
     assert_int_equal(w->replies, MANY);

@@ -11,6 +11,7 @@
 #include "base/bus.h"
 #include "base/clock.h"
 #include "nats_relay.h"
+#include "tests/unit/base/turn_until.h"
 
 enum { PATIENCE_MS = 30000, ROUNDS = 5, LOSSES = 20 };
 
@@ -23,22 +24,6 @@ struct world {
     int got[3], replies, refusals;
     _Atomic bool is_over; /* no connection will be lost any more */
 };
-
-static void turn(struct world *w)
-{
-    struct pollfd p = { .fd = mailbox_fd(w->box), .events = POLLIN };
-
-    (void)poll(&p, 1, 20);
-    mailbox_drain(w->box, w);
-}
-
-#define TURN_UNTIL(w, what)                                                                        \
-    do {                                                                                           \
-        int64_t until_ms_ = clock_now_ms() + PATIENCE_MS;                                          \
-        while (!(what) && clock_now_ms() < until_ms_)                                              \
-            turn(w);                                                                               \
-        assert_true(what);                                                                         \
-    } while (0)
 
 /* The silent one refuses connections until be_silent(). */
 static int world_open(void **state)

@@ -19,32 +19,26 @@ static enum status order_status(struct town *t, int pod, const char *body)
     return (enum status)json_int(reply, "status", 0);
 }
 
-static char *take_order(const struct town *t, uint64_t epoch, const char *source)
+/* verb: take or yield; role: what the other pod is, source or target. */
+static char *move_order(const struct town *t, const char *verb, uint64_t epoch, const char *role,
+                        const char *other)
 {
-    return xasprintf("{\"control\":{\"take\":{\"moveId\":\"7\",\"guildId\":\"%" PRIu64
+    return xasprintf("{\"control\":{\"%s\":{\"moveId\":\"7\",\"guildId\":\"%" PRIu64
                      "\",\"epoch\":\"%" PRIu64 "\",\"unsealEpoch\":\"%" PRIu64
-                     "\",\"source\":\"%s\"}}}",
-                     t->guild, epoch, epoch + 1, source);
+                     "\",\"%s\":\"%s\"}}}",
+                     verb, t->guild, epoch, epoch + 1, role, other);
 }
 
 static enum status take(struct town *t, int pod, uint64_t epoch, const char *source)
 {
-    CLEANUP(xfree) char *body = take_order(t, epoch, source);
+    CLEANUP(xfree) char *body = move_order(t, "take", epoch, "source", source);
 
     return order_status(t, pod, body);
 }
 
-static char *yield_order(const struct town *t, uint64_t epoch, const char *target)
-{
-    return xasprintf("{\"control\":{\"yield\":{\"moveId\":\"7\",\"guildId\":\"%" PRIu64
-                     "\",\"epoch\":\"%" PRIu64 "\",\"unsealEpoch\":\"%" PRIu64
-                     "\",\"target\":\"%s\"}}}",
-                     t->guild, epoch, epoch + 1, target);
-}
-
 static enum status yield_to(struct town *t, int pod, uint64_t epoch, const char *target)
 {
-    CLEANUP(xfree) char *body = yield_order(t, epoch, target);
+    CLEANUP(xfree) char *body = move_order(t, "yield", epoch, "target", target);
 
     return order_status(t, pod, body);
 }
@@ -272,7 +266,7 @@ static void test_a_source_that_is_told_to_go_on_does_not_seal(void **state)
     struct town *t = *state;
     static const struct bus_header as_json = { "Content-Type", "application/json" };
     const struct subject control = subject_control("alpha");
-    CLEANUP(xfree) char *body = yield_order(t, 2, "gamma");
+    CLEANUP(xfree) char *body = move_order(t, "yield", 2, "target", "gamma");
     const struct bus_out out = { control.text, NULL, body, strlen(body), &as_json, 1 };
     int64_t calls = metric("guildbus_actions_total"), sent = metric("guildbus_rest_calls_total");
     struct yielded yielded = { 0 };
