@@ -86,7 +86,7 @@ static void held_free(const struct bus_out *out)
 
 static void reply_free(struct reply_letter *r)
 {
-    natsMsg_Destroy(r->msg);
+    bus_msg_free(r->msg);
     held_free(&r->pending->held);
     free(r->pending);
     free(r);
@@ -211,14 +211,11 @@ static natsStatus make_message(const struct bus_out *out, const char *reply, nat
     return s;
 }
 
-static natsStatus send_out(struct bus_conn *conn, const struct bus_out *out, const char *reply)
+/* To libnats' buffer. */
+static natsStatus put_out(struct bus_conn *conn, const struct bus_out *out, const char *reply)
 {
     natsMsg *msg = NULL;
 
-    if (!conn)
-        return NATS_CONNECTION_DISCONNECTED;
-    if (out->size > INT32_MAX)
-        return NATS_MAX_PAYLOAD;
     if (!out->header_count)
         return reply ? natsConnection_PublishRequest(conn->nc, out->subject, reply, out->data,
                                                      (int)out->size)
@@ -226,7 +223,20 @@ static natsStatus send_out(struct bus_conn *conn, const struct bus_out *out, con
     natsStatus s = make_message(out, reply, &msg);
     if (s == NATS_OK)
         s = natsConnection_PublishMsg(conn->nc, msg);
-    natsMsg_Destroy(msg);
+    bus_msg_free(msg);
+    return s;
+}
+
+static natsStatus send_out(struct bus_conn *conn, const struct bus_out *out, const char *reply)
+{
+    if (!conn)
+        return NATS_CONNECTION_DISCONNECTED;
+    if (out->size > INT32_MAX)
+        return NATS_MAX_PAYLOAD;
+    bus_io_gather(true);
+    natsStatus s = put_out(conn, out, reply);
+    bus_io_gather(false);
+    bus_turn_sent(conn, out->size);
     return s;
 }
 
@@ -332,6 +342,7 @@ enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int tim
     natsMsg *msg = NULL, *reply = NULL;
     natsStatus s = conn ? make_message(out, NULL, &msg) : NATS_CONNECTION_DISCONNECTED;
 
+    bus_turn_flush();
     if (s == NATS_OK)
         s = natsConnection_RequestMsg(&reply, conn->nc, msg, timeout_ms);
     bus_conn_put(conn);
@@ -351,6 +362,8 @@ enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int tim
 enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err)
 {
     struct bus_conn *conn = bus_link_get(bus->link);
+
+    bus_turn_flush();
     natsStatus s =
         conn ? natsConnection_FlushTimeout(conn->nc, timeout_ms) : NATS_CONNECTION_DISCONNECTED;
 

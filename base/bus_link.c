@@ -24,6 +24,7 @@ struct bus_link {
     char *urls;  /* as configured */
     char *known; /* what the last connection told of other servers, or NULL; the maker's */
     natsOptions *options;
+    struct bus_io *made_io; /* of the connection that is being made; the maker's */
     pthread_t maker;
     uint64_t made;
     _Atomic size_t max_payload;
@@ -53,6 +54,7 @@ void bus_conn_put(struct bus_conn *conn)
         return;
     natsSubscription_Destroy(conn->inbox);
     natsConnection_Destroy(conn->nc);
+    bus_io_put(conn->io);
     free(conn);
 }
 
@@ -144,8 +146,10 @@ static void hold(struct bus_link *link)
         pthread_cond_wait(&link->changed, &link->mu);
     bool close = !link->lost;
     pthread_mutex_unlock(&link->mu);
-    if (close)
+    if (close) {
+        bus_io_stop(link->current->io);
         natsConnection_Close(link->current->nc);
+    }
     pthread_mutex_lock(&link->mu);
     while (!link->lost)
         pthread_cond_wait(&link->changed, &link->mu);
@@ -221,10 +225,13 @@ static natsStatus make(struct bus_link *link)
     conn->refs = 1;
     conn->number = ++link->made;
     conn->nc = nc;
+    conn->io = TAKE(link->made_io);
     remember_known(link, nc);
     s = link->events.conn_opened(link->events.ctx, conn);
-    if (s != NATS_OK)
+    if (s != NATS_OK) {
+        bus_io_stop(conn->io);
         natsConnection_Close(nc);
+    }
     set_current(link, conn);
     if (s != NATS_OK) {
         hold(link);
@@ -320,6 +327,8 @@ enum status bus_link_open(const struct bus_config *config, const struct bus_link
     natsStatus s = natsOptions_Create(&link->options);
     if (s == NATS_OK)
         s = bus_options_set(link->options, config);
+    if (s == NATS_OK)
+        s = bus_io_use(link->options, &link->made_io);
     if (s == NATS_OK && !set_callbacks(link->options, link))
         s = NATS_INVALID_ARG;
     enum status status = s == NATS_OK ? make_first(link, config, err)
@@ -349,6 +358,7 @@ void bus_link_close(struct bus_link *link)
 void bus_link_free(struct bus_link *link)
 {
     natsOptions_Destroy(link->options);
+    bus_io_put(link->made_io);
     pthread_cond_destroy(&link->changed);
     pthread_mutex_destroy(&link->mu);
     free(link->urls);

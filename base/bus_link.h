@@ -18,6 +18,7 @@
 #include <nats/nats.h>
 
 #include "base/bus.h"
+#include "base/bus_io.h"
 
 struct bus_link;
 
@@ -26,6 +27,7 @@ struct bus_conn {
     _Atomic int refs;
     uint64_t number; /* 1, 2, … */
     natsConnection *nc;
+    struct bus_io *io;
     natsSubscription *inbox; /* conn_opened's to set */
 };
 

@@ -10,6 +10,7 @@
 enum {
     MAX_SERVERS = 64, /* of a list; a cluster tells its others by itself */
     PATIENCE_MS = 15000,
+    READ_AT_ONCE = 64 * 1024,
 };
 
 static bool is_host_of(const char *server, const char *url)
@@ -46,7 +47,8 @@ natsStatus bus_options_set(natsOptions *o, const struct bus_config *config)
     SET(natsOptions_SetPingInterval(o, patience_ms / 3)); /* two may be unanswered */
     SET(natsOptions_SetWriteDeadline(o, patience_ms / 3));
     SET(natsOptions_UseGlobalMessageDelivery(o, true));
-    SET(natsOptions_SetSendAsap(o, true));
+    SET(natsOptions_SetSendAsap(o, true)); /* no thread that flushes: bus_io.h does */
+    SET(natsOptions_SetIOBufSize(o, READ_AT_ONCE));
     if (config->inbox_prefix)
         SET(natsOptions_SetCustomInboxPrefix(o, config->inbox_prefix));
     if (config->creds_file)

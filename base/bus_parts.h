@@ -45,6 +45,14 @@ struct bus_in bus_view(natsMsg *msg);
  * while a subscription was made: a few hundred bytes each time. */
 void bus_keep_for_ever(void *what);
 
+/* bus_turn.c. Something was put into the connection's buffer: it leaves at the end of this thread's
+ * turn, or now when there is none or it is much. */
+void bus_turn_sent(struct bus_conn *conn, size_t size);
+/* What this thread has put into buffers leaves now: it is about to wait for an answer. */
+void bus_turn_flush(void);
+/* Frees a message of libnats, or NULL, some time later. */
+void bus_msg_free(natsMsg *msg);
+
 /* Makes the subscriptions anew on a connection that is current. THREAD: the link's. */
 void bus_subs_attach(struct bus *bus, struct bus_conn *conn);
 /* They stay their holders', but have no bus any more. */

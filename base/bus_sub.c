@@ -74,7 +74,7 @@ static void attachment_unref(struct attachment *a)
 
 static void message_free(struct message_letter *m)
 {
-    natsMsg_Destroy(m->msg);
+    bus_msg_free(m->msg);
     sub_unref(m->sub);
     free(m);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/epilogue.h"
 #include "base/log.h"
 #include "base/stall.h"
 #include "base/xmem.h"
@@ -363,17 +364,25 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
+/* Waits, unless wait is -1, and serves what is ready, as one turn. */
+static void serve(struct loop *loop, int wait)
+{
+    epilogue_begin();
+    must(lws_service(loop->lws, wait) >= 0);
+    epilogue_end();
+}
+
 void loop_turn(struct loop *loop)
 {
     stall_forget(&loop->stall);
-    must(lws_service(loop->lws, -1) >= 0);
+    serve(loop, -1);
 }
 
 void loop_run(struct loop *loop)
 {
     stall_forget(&loop->stall);
     while (!atomic_load(&loop->stop))
-        must(lws_service(loop->lws, 0) >= 0);
+        serve(loop, 0);
     atomic_store(&loop->stop, false);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/epilogue.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/timer_heap.h"
@@ -269,6 +270,24 @@ static int wait_ms(const struct owner *o, bool removing)
     return removing && left > REMOVE_PAUSE_MS ? REMOVE_PAUSE_MS : (int)left;
 }
 
+/* Returns whether there are more rows to remove. */
+static bool turn(struct owner *o, int ready)
+{
+    bool removing = true;
+
+    epilogue_begin();
+    if (ready > 0)
+        mailbox_drain(o->box, o);
+    run_timers(o);
+    owner_count(o);
+    remove_strangers(o);
+    if (ready == 0)
+        removing = remove_rows(o);
+    owner_flush(o);
+    epilogue_end();
+    return removing;
+}
+
 static void *run(void *arg)
 {
     struct owner *o = arg;
@@ -278,16 +297,7 @@ static void *run(void *arg)
     while (!o->stopping) {
         struct pollfd p = { .fd = mailbox_fd(o->box), .events = POLLIN };
         int ready = poll(&p, 1, wait_ms(o, removing));
-        if (ready > 0)
-            mailbox_drain(o->box, o);
-        run_timers(o);
-        owner_count(o);
-        remove_strangers(o);
-        if (ready == 0)
-            removing = remove_rows(o);
-        else
-            removing = true;
-        owner_flush(o);
+        removing = turn(o, ready);
     }
     return NULL;
 }
