@@ -1,10 +1,12 @@
 #include "gateway/dispatch.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "gateway/features/handlers.h"
+#include "gateway/selection.h"
 
 enum interaction_type {
     COMMAND_TYPE = 2,
@@ -16,6 +18,7 @@ enum interaction_type {
 struct event_row {
     const char *type;
     event_handler handler;
+    const char *members;
 };
 struct command_row {
     const char *name;
@@ -33,11 +36,13 @@ struct query_row {
 };
 
 static const struct event_row events[] = {
-#define EVENT(type, handler) { #type, handler },
+#define EVENT(type, handler, members) { #type, handler, members },
 #include "gateway/events.def"
 #undef EVENT
-    { NULL, NULL },
 };
+/* By the first row of each type: what all its rows read. */
+static struct selection *selections[ARRAY_LEN(events)];
+static pthread_once_t selections_once = PTHREAD_ONCE_INIT;
 static const struct command_row commands[] = {
 #define COMMAND(name, type, permissions, description, options, handler) { name, type, handler },
 #include "messages/commands.def"
@@ -63,11 +68,50 @@ static const struct query_row queries[] = {
 #undef QUERY
 };
 
-enum status dispatch_event(struct unit *u, const char *type, const json_t *d, struct err *err)
+/* Its first row; ARRAY_LEN(events): it has none. */
+static size_t first_row(const char *type)
 {
-    for (const struct event_row *row = events; row->type; row++) {
-        if (!strcmp(row->type, type))
-            TRY(row->handler(u, d, err));
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(events) && strcmp(events[i].type, type) != 0)
+        i++;
+    return i;
+}
+
+static void make_selections(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(events); i++) {
+        size_t first = first_row(events[i].type);
+        if (!selections[first])
+            selections[first] = selection_new("");
+        selection_add(selections[first], events[i].members);
+    }
+}
+
+enum status dispatch_select(const char *type, const char *d, struct arena *arena, json_t **ret,
+                            struct err *err)
+{
+    size_t row = first_row(type), size = strlen(d), selected;
+    char *into = arena_alloc(arena, size);
+
+    pthread_once(&selections_once, make_selections);
+    if (row < ARRAY_LEN(events) && into &&
+        selection_cut(selections[row], (struct span){ d, size }, into, &selected))
+        return json_parse(into, selected, ret, err);
+    return json_parse(d, size, ret, err);
+}
+
+enum status dispatch_event(struct unit *u, const char *type, const char *d, struct err *err)
+{
+    CLEANUP(json_decref) json_t *root = NULL;
+    size_t first = first_row(type);
+
+    if (first == ARRAY_LEN(events))
+        return STATUS_OK;
+    TRY(dispatch_select(type, d, u->arena, &root, err));
+    for (size_t i = first; i < ARRAY_LEN(events); i++) {
+        if (!strcmp(events[i].type, type))
+            TRY(events[i].handler(u, root, err));
     }
     return STATUS_OK;
 }

@@ -8,9 +8,14 @@
 
 #include "gateway/unit.h"
 
-/* Runs the handlers of the type in order; types without one are OK. */
-enum status dispatch_event(struct unit *u, const char *type, const json_t *d, struct err *err)
+/* Runs the handlers of the type in order; d is the dispatch's JSON. Of types without one it is not
+ * read. */
+enum status dispatch_event(struct unit *u, const char *type, const char *d, struct err *err)
     MUST_CHECK;
+/* What the handlers of a type read of d, for dispatch_event and for tests; whole where it cannot be
+ * cut. */
+enum status dispatch_select(const char *type, const char *d, struct arena *arena, json_t **ret,
+                            struct err *err) MUST_CHECK;
 /* INVALID: not an interaction; what *ret points to lives as long as root. */
 enum status dispatch_parse(const json_t *root, struct interaction *ret, struct err *err) MUST_CHECK;
 /* NOT_FOUND: no such command or component. */

@@ -233,11 +233,13 @@ static enum status act_on_answer(struct unit *u, const struct interaction *in, c
 }
 
 static enum status run_interaction_event(struct unit *u, const Guildbus__V1__Event *event,
-                                         const json_t *root, struct err *err)
+                                         struct err *err)
 {
+    CLEANUP(json_decref) json_t *root = NULL;
     struct interaction in;
     bool fresh;
 
+    TRY(json_parse(event->payload_json, strlen(event->payload_json), &root, err));
     TRY(dispatch_parse(root, &in, err)); /* without a token nobody can be answered */
     const char *callback = answer_once(u, root, &in, &fresh);
     return act_on_answer(u, &in, callback, !strcmp(event->session, "deferred"), err);
@@ -247,14 +249,11 @@ static enum status run_interaction_event(struct unit *u, const Guildbus__V1__Eve
 
 static enum status run_handlers(struct unit *u, const Guildbus__V1__Event *event, struct err *err)
 {
-    CLEANUP(json_decref) json_t *d = NULL;
-
     if (event->guild_id != u->guild_id)
         return err_set(err, STATUS_INVALID, "event of another guild");
-    TRY(json_parse(event->payload_json, strlen(event->payload_json), &d, err));
     if (!strcmp(event->type, "INTERACTION_CREATE"))
-        return run_interaction_event(u, event, d, err);
-    return dispatch_event(u, event->type, d, err);
+        return run_interaction_event(u, event, err);
+    return dispatch_event(u, event->type, event->payload_json, err);
 }
 
 /* Within a session a guild's events reach the stream in the order of their seq, so one that is not

@@ -362,7 +362,8 @@ bool frame_walk_start(struct span value, struct frame_walk *ret_walk)
 {
     if (value.size < 2 || (value.at[0] != '{' && value.at[0] != '['))
         return false;
-    *ret_walk = (struct frame_walk){ value.at + 1, value.at + value.size - 1, value.at[0] == '{' };
+    *ret_walk =
+        (struct frame_walk){ value.at + 1, value.at + value.size - 1, value.at[0] == '{', false };
     return true;
 }
 
@@ -371,12 +372,22 @@ bool frame_walk_next(struct frame_walk *walk, struct span *ret_key, struct span 
     struct reader r = { walk->at, walk->end };
 
     *ret_key = (struct span){ NULL, 0 };
-    take_char(&r, ',');
+    if (walk->begun && !take_char(&r, ','))
+        return false;
     skip_blanks(&r);
     if (r.at >= r.end || (walk->object && !take_key(&r, ret_key)) || !take_value(&r, ret_value))
         return false;
     walk->at = r.at;
+    walk->begun = true;
     return true;
+}
+
+bool frame_walk_is_over(const struct frame_walk *walk)
+{
+    struct reader r = { walk->at, walk->end };
+
+    skip_blanks(&r);
+    return r.at == walk->end && *walk->end == (walk->object ? '}' : ']');
 }
 
 struct span frame_member(struct span object, const char *key)
@@ -418,7 +429,7 @@ size_t frame_cut_guild(struct span d, char *into)
     if (d.size == 0)
         return 0;
     if (!frame_walk_start(d, &walk))
-        walk = (struct frame_walk){ d.at, d.at, false };
+        walk = (struct frame_walk){ d.at, d.at, false, false };
     while (frame_walk_next(&walk, &key, &value)) {
         if (!is_cut(key, value))
             continue;

@@ -38,15 +38,17 @@ struct frame {
 enum status frame_parse(const char *text, size_t size, struct frame *ret_frame, struct err *err)
     MUST_CHECK;
 
-/* Walks an object or array of a text that frame_parse has accepted; keys of array members are
- * empty. */
+/* Walks an object or array; keys of array members are empty. A text that frame_parse has not accepted
+ * may end it early: frame_walk_is_over says. */
 struct frame_walk {
     const char *at, *end;
-    bool object;
+    bool object, begun;
 };
 /* False: value is neither object nor array. */
 bool frame_walk_start(struct span value, struct frame_walk *ret_walk);
 bool frame_walk_next(struct frame_walk *walk, struct span *ret_key, struct span *ret_value);
+/* After the last: the whole value was read, and was JSON. */
+bool frame_walk_is_over(const struct frame_walk *walk);
 
 /* A member of an object of an accepted text; size 0: absent. */
 struct span frame_member(struct span object, const char *key);

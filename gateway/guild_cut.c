@@ -1,17 +1,24 @@
 #include "gateway/guild_cut.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/macros.h"
+#include "gateway/selection.h"
 
 static const char *const lists[] = { "channels", "threads", "roles" };
-static const char *const item_fields[] = { "id",       "guild_id",  "type",       "name",
-                                           "position", "parent_id", "permissions" };
+static struct selection *item;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static bool is_one_of(struct span key, const char *const *names, size_t count)
+static void make_item(void)
 {
-    for (size_t i = 0; i < count; i++)
-        if (key.size == strlen(names[i]) && memcmp(key.at, names[i], key.size) == 0)
+    item = selection_new("id guild_id type name position parent_id permissions");
+}
+
+static bool is_list(struct span key, struct span value)
+{
+    for (size_t i = 0; value.at[0] == '[' && i < ARRAY_LEN(lists); i++)
+        if (key.size == strlen(lists[i]) && memcmp(key.at, lists[i], key.size) == 0)
             return true;
     return false;
 }
@@ -21,89 +28,32 @@ static bool is_plain(struct span value)
     return value.at[0] != '{' && value.at[0] != '[';
 }
 
-/* All that is written stood in d before, in this order and with at least these separators: so it
- * never overtakes. */
-struct cutter {
-    char *out;
-};
-
-static void put(struct cutter *c, const char *text, size_t size)
-{
-    memcpy(c->out, text, size);
-    c->out += size;
-}
-
-static void put_key(struct cutter *c, struct span key, bool first)
-{
-    if (!first)
-        put(c, ",", 1);
-    put(c, "\"", 1);
-    put(c, key.at, key.size);
-    put(c, "\":", 2);
-}
-
-static void put_item(struct cutter *c, struct span item)
-{
-    struct frame_walk walk;
-    struct span key, value;
-    bool first = true;
-
-    put(c, "{", 1);
-    if (frame_walk_start(item, &walk) && walk.object) {
-        while (frame_walk_next(&walk, &key, &value)) {
-            if (!is_plain(value) || !is_one_of(key, item_fields, ARRAY_LEN(item_fields)))
-                continue;
-            put_key(c, key, first);
-            put(c, value.at, value.size);
-            first = false;
-        }
-    }
-    put(c, "}", 1);
-}
-
-static void put_list(struct cutter *c, struct span list)
-{
-    struct frame_walk walk;
-    struct span key, item;
-    bool first = true;
-
-    put(c, "[", 1);
-    if (frame_walk_start(list, &walk) && !walk.object) {
-        while (frame_walk_next(&walk, &key, &item)) {
-            if (is_plain(item))
-                continue;
-            if (!first)
-                put(c, ",", 1);
-            put_item(c, item);
-            first = false;
-        }
-    }
-    put(c, "]", 1);
-}
-
+/* As in selection_cut, what is written never overtakes what is read. */
 static size_t cut_hard(struct span d, char *into)
 {
-    struct cutter c = { into };
     struct frame_walk walk;
     struct span key, value;
-    bool first = true;
+    char *out = into;
+    size_t size;
 
-    put(&c, "{", 1);
+    pthread_once(&once, make_item);
+    *out++ = '{';
     if (frame_walk_start(d, &walk) && walk.object) {
         while (frame_walk_next(&walk, &key, &value)) {
-            bool is_list = value.at[0] == '[' && is_one_of(key, lists, ARRAY_LEN(lists));
-            if (!is_list && !is_plain(value))
+            if (!is_plain(value) && !is_list(key, value))
                 continue;
-            put_key(&c, key, first);
-            if (is_list)
-                put_list(&c, value);
-            else
-                put(&c, value.at, value.size);
-            first = false;
+            if (out > into + 1)
+                *out++ = ',';
+            memcpy(out, key.at - 1, key.size + 2);
+            out += key.size + 2;
+            *out++ = ':';
+            if (is_plain(value) || !selection_cut(item, value, out, &size))
+                memcpy(out, value.at, size = value.size);
+            out += size;
         }
     }
-    put(&c, "}", 1);
-    return (size_t)(c.out - into);
+    *out++ = '}';
+    return (size_t)(out - into);
 }
 
 size_t guild_cut(struct span d, size_t most, char *into)

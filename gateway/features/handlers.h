@@ -5,7 +5,8 @@
 
 #include "gateway/unit.h"
 
-#define EVENT(type, handler) enum status handler(struct unit *u, const json_t *d, struct err *err);
+#define EVENT(type, handler, members)                                                              \
+    enum status handler(struct unit *u, const json_t *d, struct err *err);
 #include "gateway/events.def"
 #undef EVENT
 

@@ -62,11 +62,11 @@ static enum status feed(struct unit *u, const char *what, const char *text, stru
 
     if (!strcmp(what, "settings"))
         return settings_patch(u, text, &ignored, err);
+    if (strcmp(what, "INTERACTION_CREATE") != 0 && strncmp(what, "result ", 7) != 0)
+        return dispatch_event(u, what, text, err);
     TRY(json_parse(text, strlen(text), &d, err));
     if (!strcmp(what, "INTERACTION_CREATE"))
         return interact(u, d, err);
-    if (strncmp(what, "result ", 7) != 0)
-        return dispatch_event(u, what, d, err);
     struct action_result result = { .code = (int)json_int(d, "code", 0),
                                     .body = json_object_get(d, "body"),
                                     .state = json_str(d, "state") };

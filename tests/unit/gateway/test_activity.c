@@ -299,7 +299,7 @@ static void test_channels_are_followed(void **state UNUSED)
 static void test_nonsense_is_refused(void **state UNUSED)
 {
     static const event_handler all[] = {
-#define EVENT(type, handler) handler,
+#define EVENT(type, handler, members) handler,
 #include "gateway/events.def"
 #undef EVENT
     };

@@ -45,7 +45,7 @@ static void test_what_is_too_large_keeps_what_owners_read(void **state UNUSED)
         text,
         "{\"id\":\"5\",\"name\":\"a \\\"b\\\" \",\"large\":true,\"channels\":[{\"id\":\"6\",\"type\":0,"
         "\"name\":\"c\",\"parent_id\":null},{}],\"threads\":[],\"roles\":[{\"id\":\"5\","
-        "\"permissions\":\"8\"}]}");
+        "\"permissions\":\"8\"},7]}");
 }
 
 static void append(struct bytes *b, const char *text)
@@ -101,7 +101,7 @@ static void test_odd_shapes_stay_json(void **state UNUSED)
     static const char *const rows[][2] = {
         { "{}", "{}" },
         { "{\"channels\":{}}", "{}" },
-        { "{\"channels\":7,\"roles\":[[1],2]}", "{\"channels\":7,\"roles\":[{}]}" },
+        { "{\"channels\":7,\"roles\":[[1],2]}", "{\"channels\":7,\"roles\":[[1],2]}" },
         { "{\"a\":[],\"id\":\"1\"}", "{\"id\":\"1\"}" },
         { "null", "null" },
         { "[1]", "[1]" },
