@@ -42,6 +42,7 @@ static const struct event_row events[] = {
 };
 /* By the first row of each type: what all its rows read. */
 static struct selection *selections[ARRAY_LEN(events)];
+static struct selection *of_interactions;
 static pthread_once_t selections_once = PTHREAD_ONCE_INIT;
 static const struct command_row commands[] = {
 #define COMMAND(name, type, permissions, description, options, handler) { name, type, handler },
@@ -86,19 +87,38 @@ static void make_selections(void)
             selections[first] = selection_new("");
         selection_add(selections[first], events[i].members);
     }
+    of_interactions = selection_new("id type token channel_id data user{id username}"
+                                    " member{permissions roles user{id username}}");
+}
+
+/* Only what is selected; the whole where it cannot be cut, which says what is wrong with it. */
+static enum status parse_selected(const struct selection *selection, const char *text,
+                                  struct arena *arena, json_t **ret, struct err *err)
+{
+    size_t size = strlen(text), selected;
+    char *into = arena_alloc(arena, size);
+
+    if (into && selection_cut(selection, (struct span){ text, size }, into, &selected))
+        return json_parse(into, selected, ret, err);
+    return json_parse(text, size, ret, err);
 }
 
 enum status dispatch_select(const char *type, const char *d, struct arena *arena, json_t **ret,
                             struct err *err)
 {
-    size_t row = first_row(type), size = strlen(d), selected;
-    char *into = arena_alloc(arena, size);
+    size_t row = first_row(type);
 
     pthread_once(&selections_once, make_selections);
-    if (row < ARRAY_LEN(events) && into &&
-        selection_cut(selections[row], (struct span){ d, size }, into, &selected))
-        return json_parse(into, selected, ret, err);
-    return json_parse(d, size, ret, err);
+    if (row == ARRAY_LEN(events))
+        return json_parse(d, strlen(d), ret, err);
+    return parse_selected(selections[row], d, arena, ret, err);
+}
+
+enum status dispatch_select_interaction(const char *text, struct arena *arena, json_t **ret,
+                                        struct err *err)
+{
+    pthread_once(&selections_once, make_selections);
+    return parse_selected(of_interactions, text, arena, ret, err);
 }
 
 enum status dispatch_event(struct unit *u, const char *type, const char *d, struct err *err)

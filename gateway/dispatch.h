@@ -12,10 +12,12 @@
  * read. */
 enum status dispatch_event(struct unit *u, const char *type, const char *d, struct err *err)
     MUST_CHECK;
-/* What the handlers of a type read of d, for dispatch_event and for tests; whole where it cannot be
- * cut. */
+/* What the handlers of a type read of d: for dispatch_event, and for tests. */
 enum status dispatch_select(const char *type, const char *d, struct arena *arena, json_t **ret,
                             struct err *err) MUST_CHECK;
+/* What dispatch_parse and the handlers of interactions read of one. */
+enum status dispatch_select_interaction(const char *text, struct arena *arena, json_t **ret,
+                                        struct err *err) MUST_CHECK;
 /* INVALID: not an interaction; what *ret points to lives as long as root. */
 enum status dispatch_parse(const json_t *root, struct interaction *ret, struct err *err) MUST_CHECK;
 /* NOT_FOUND: no such command or component. */

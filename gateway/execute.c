@@ -239,7 +239,7 @@ static enum status run_interaction_event(struct unit *u, const Guildbus__V1__Eve
     struct interaction in;
     bool fresh;
 
-    TRY(json_parse(event->payload_json, strlen(event->payload_json), &root, err));
+    TRY(dispatch_select_interaction(event->payload_json, u->arena, &root, err));
     TRY(dispatch_parse(root, &in, err)); /* without a token nobody can be answered */
     const char *callback = answer_once(u, root, &in, &fresh);
     return act_on_answer(u, &in, callback, !strcmp(event->session, "deferred"), err);
@@ -347,7 +347,7 @@ static void run_interaction(struct guild *g, const struct request *r,
     struct interaction in;
     bool fresh;
 
-    enum status status = json_parse(i->payload_json, strlen(i->payload_json), &root, &err);
+    enum status status = dispatch_select_interaction(i->payload_json, arena, &root, &err);
     if (status != STATUS_OK) {
         owner_respond_error(g->owner, r->reply_to, r->json, status, err.text);
         return;

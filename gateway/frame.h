@@ -2,7 +2,7 @@
  *
  * The holder of a shard only routes: it needs op, s, t, the raw bytes of d, and d.guild_id / d.id.
  * A large payload is validated and cut in one pass; the owner of the guild parses it. What is not
- * JSON (bad UTF-8, control characters, trailing bytes, nesting over FRAME_DEPTH) is refused. Keys
+ * JSON (bad UTF-8, control characters, trailing bytes, nesting over SCAN_DEPTH) is refused. Keys
  * are compared as their raw bytes; the last of two equal keys wins, as in jansson.
  *
  * Spans point into the text they were read from.
@@ -15,14 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/scan.h"
 #include "base/status.h"
 
-enum { FRAME_DEPTH = 128, FRAME_TYPE_SIZE = 64 };
-
-struct span {
-    const char *at; /* not NUL-terminated */
-    size_t size;
-};
+enum { FRAME_TYPE_SIZE = 64 };
 
 struct frame {
     int op;
@@ -37,26 +33,6 @@ struct frame {
 /* INVALID: malformed, or no op. */
 enum status frame_parse(const char *text, size_t size, struct frame *ret_frame, struct err *err)
     MUST_CHECK;
-
-/* Walks an object or array; keys of array members are empty. A text that frame_parse has not accepted
- * may end it early: frame_walk_is_over says. */
-struct frame_walk {
-    const char *at, *end;
-    bool object, begun;
-};
-/* False: value is neither object nor array. */
-bool frame_walk_start(struct span value, struct frame_walk *ret_walk);
-bool frame_walk_next(struct frame_walk *walk, struct span *ret_key, struct span *ret_value);
-/* After the last: the whole value was read, and was JSON. */
-bool frame_walk_is_over(const struct frame_walk *walk);
-
-/* A member of an object of an accepted text; size 0: absent. */
-struct span frame_member(struct span object, const char *key);
-/* Text of a string value without escapes; false: no string, has an escape, or too long for buf. */
-bool frame_text(struct span value, char *buf, size_t size);
-/* A snowflake, as string or number; 0: it is none. */
-uint64_t frame_id(struct span value);
-bool frame_is_true(struct span value);
 
 /* The guild an event belongs to; 0: none (direct messages, the bot's own user). */
 uint64_t frame_guild(const struct frame *frame);

@@ -31,15 +31,15 @@ static bool is_plain(struct span value)
 /* As in selection_cut, what is written never overtakes what is read. */
 static size_t cut_hard(struct span d, char *into)
 {
-    struct frame_walk walk;
+    struct scan_walk walk;
     struct span key, value;
     char *out = into;
     size_t size;
 
     pthread_once(&once, make_item);
     *out++ = '{';
-    if (frame_walk_start(d, &walk) && walk.object) {
-        while (frame_walk_next(&walk, &key, &value)) {
+    if (scan_walk_start(d, &walk) && walk.object) {
+        while (scan_walk_next(&walk, &key, &value)) {
             if (!is_plain(value) && !is_list(key, value))
                 continue;
             if (out > into + 1)

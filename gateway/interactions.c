@@ -318,11 +318,11 @@ static bool read_head(struct flight *f, const struct frame *frame)
 {
     f->id = frame->id;
     f->guild_id = frame->guild_id;
-    uint64_t type = frame_id(frame_member(frame->d, "type"));
-    f->application_id = frame_id(frame_member(frame->d, "application_id"));
+    uint64_t type = scan_id(scan_member(frame->d, "type"));
+    f->application_id = scan_id(scan_member(frame->d, "application_id"));
     f->type = (enum interaction_type)type;
     return f->id && f->application_id && type >= INTERACTION_COMMAND && type <= INTERACTION_MODAL &&
-           frame_text(frame_member(frame->d, "token"), f->token, sizeof(f->token)) && *f->token &&
+           scan_text(scan_member(frame->d, "token"), f->token, sizeof(f->token)) && *f->token &&
            !strpbrk(f->token, "/?#% ");
 }
 

@@ -98,13 +98,13 @@ static const struct selection *find(const struct selection *of, struct span key)
 
 static bool put_value(struct cut *c, const struct selection *s, struct span value);
 
-static bool put_all(struct cut *c, const struct selection *s, struct frame_walk *walk)
+static bool put_all(struct cut *c, const struct selection *s, struct scan_walk *walk)
 {
     struct span key, value;
     bool first = true;
 
     put(c, walk->object ? "{" : "[", 1);
-    while (frame_walk_next(walk, &key, &value)) {
+    while (scan_walk_next(walk, &key, &value)) {
         const struct selection *of = walk->object ? find(s, key) : s;
         if (!of)
             continue;
@@ -119,14 +119,14 @@ static bool put_all(struct cut *c, const struct selection *s, struct frame_walk 
             return false;
     }
     put(c, walk->object ? "}" : "]", 1);
-    return frame_walk_is_over(walk);
+    return scan_walk_is_over(walk);
 }
 
 static bool put_value(struct cut *c, const struct selection *s, struct span value)
 {
-    struct frame_walk walk;
+    struct scan_walk walk;
 
-    if (s->inside && frame_walk_start(value, &walk))
+    if (s->inside && scan_walk_start(value, &walk))
         return put_all(c, s, &walk);
     put(c, value.at, value.size);
     return true;
@@ -135,9 +135,9 @@ static bool put_value(struct cut *c, const struct selection *s, struct span valu
 bool selection_cut(const struct selection *s, struct span d, char *into, size_t *ret_size)
 {
     struct cut c = { into };
-    struct frame_walk walk;
+    struct scan_walk walk;
 
-    if (!frame_walk_start(d, &walk) || !put_all(&c, s, &walk))
+    if (!scan_walk_start(d, &walk) || !put_all(&c, s, &walk))
         return false;
     *ret_size = (size_t)(c.out - into);
     return true;

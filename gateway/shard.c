@@ -281,7 +281,7 @@ static void on_beat_due(struct shard *s, int64_t now, struct shard_actions *todo
 static void on_hello(struct shard *s, const struct frame *f, int64_t now,
                      struct shard_actions *todo)
 {
-    uint64_t interval = frame_id(frame_member(f->d, "heartbeat_interval"));
+    uint64_t interval = scan_id(scan_member(f->d, "heartbeat_interval"));
 
     if (interval == 0)
         interval = INTERVAL_MS;
@@ -311,7 +311,7 @@ static void on_hello(struct shard *s, const struct frame *f, int64_t now,
 static void on_invalid_session(struct shard *s, const struct frame *f, int64_t now,
                                struct shard_actions *todo)
 {
-    if (!frame_is_true(f->d))
+    if (!scan_is_true(f->d))
         forget(s, todo);
     drop(s, 1000 + draw(s, 4001), now, todo); /* Discord: wait a random 1 to 5 s */
 }
@@ -320,10 +320,10 @@ static bool read_ready(struct shard *s, const struct frame *f)
 {
     struct shard_session fresh = { .seq = 0 };
 
-    if (!frame_text(frame_member(f->d, "session_id"), fresh.id, sizeof(fresh.id)) ||
+    if (!scan_text(scan_member(f->d, "session_id"), fresh.id, sizeof(fresh.id)) ||
         fresh.id[0] == '\0')
         return false;
-    if (!frame_text(frame_member(f->d, "resume_gateway_url"), fresh.resume_url,
+    if (!scan_text(scan_member(f->d, "resume_gateway_url"), fresh.resume_url,
                     sizeof(fresh.resume_url)))
         fresh.resume_url[0] = '\0'; /* the main URL will do */
     s->session = fresh;

@@ -278,16 +278,16 @@ static void see_guild(struct shard_holder *h, uint64_t id)
 /* READY names the guilds, then a GUILD_CREATE brings each. */
 static void see_ready(struct shard_holder *h, const struct frame *f)
 {
-    struct frame_walk walk;
+    struct scan_walk walk;
     struct span key, guild;
     uint64_t id;
 
     h->guilds_left = 0;
     h->last_guild_ms = clock_now_ms();
-    if (!frame_walk_start(frame_member(f->d, "guilds"), &walk))
+    if (!scan_walk_start(scan_member(f->d, "guilds"), &walk))
         return;
-    while (frame_walk_next(&walk, &key, &guild)) {
-        if ((id = frame_id(frame_member(guild, "id"))) == 0)
+    while (scan_walk_next(&walk, &key, &guild)) {
+        if ((id = scan_id(scan_member(guild, "id"))) == 0)
             continue;
         see_guild(h, id);
         h->guilds_left++;

@@ -4,40 +4,69 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/scan.h"
 
 enum { EPHEMERAL = 64 }; /* Discord: message flag, only the sender sees it */
 
-static enum status read_head(const json_t *root, struct interaction_head *ret, struct err *err)
-{
-    int64_t type = json_int(root, "type", 0);
-    const json_t *guild = json_object_get(root, "guild_id");
+/* What read_head needs of an interaction's members. */
+struct members {
+    uint64_t type;
+    struct span id, guild, token; /* size 0: absent */
+};
 
-    if (type < INTERACTION_PING || type > INTERACTION_MODAL)
+static enum status read_head(const struct members *m, struct interaction_head *ret, struct err *err)
+{
+    if (m->type < INTERACTION_PING || m->type > INTERACTION_MODAL)
         return err_set(err, STATUS_INVALID, "not an interaction of a known type");
-    *ret = (struct interaction_head){ .type = (enum interaction_type)type };
-    if (type == INTERACTION_PING)
+    *ret = (struct interaction_head){ .type = (enum interaction_type)m->type };
+    if (m->type == INTERACTION_PING)
         return STATUS_OK;
-    ret->id = json_id(root, "id");
-    ret->guild_id = json_id(root, "guild_id");
-    if (!ret->id || !*json_str(root, "token"))
+    ret->id = scan_id(m->id);
+    ret->guild_id = scan_id(m->guild);
+    if (!ret->id || m->token.size <= strlen("\"\"") || *m->token.at != '"')
         return err_set(err, STATUS_INVALID, "an interaction has an id and a token");
-    if (guild && !json_is_null(guild) && !ret->guild_id)
+    if (m->guild.size && !scan_is(m->guild, "null") && !ret->guild_id)
         return err_set(err, STATUS_INVALID, "guild_id is not a snowflake");
     return STATUS_OK;
+}
+
+static void take_member(struct members *m, struct span key, struct span value)
+{
+    if (scan_is(key, "type") && !scan_uint(value, &m->type))
+        m->type = 0;
+    else if (scan_is(key, "id"))
+        m->id = value;
+    else if (scan_is(key, "guild_id"))
+        m->guild = value;
+    else if (scan_is(key, "token"))
+        m->token = value;
+}
+
+static struct span without_blanks(const char *text, size_t size)
+{
+    struct scan s = { text, text + size };
+
+    scan_blanks(&s);
+    while (s.end > s.at && strchr(" \t\r\n", s.end[-1]) && s.end[-1])
+        s.end--;
+    return (struct span){ s.at, (size_t)(s.end - s.at) };
 }
 
 enum status interaction_parse(const char *body, size_t size, struct interaction_head *ret,
                               struct err *err)
 {
-    CLEANUP(json_decref) json_t *root = NULL;
+    struct members m = { 0 };
+    struct scan_walk walk;
+    struct span key, value;
 
-    /* jansson 2.14 drops a NUL behind a number; the body travels on as a C string. */
-    if (memchr(body, '\0', size))
-        return err_set(err, STATUS_INVALID, "a NUL is no JSON");
-    TRY(json_parse(body, size, &root, err));
-    if (!json_is_object(root))
+    if (!scan_walk_start(without_blanks(body, size), &walk) || !walk.object)
         return err_set(err, STATUS_INVALID, "an interaction is a JSON object");
-    return read_head(root, ret, err);
+    while (scan_walk_next(&walk, &key, &value))
+        take_member(&m, key, value);
+    if (!scan_walk_is_over(&walk))
+        return err_set(err, STATUS_INVALID, "not JSON behind byte %zu of %zu",
+                       (size_t)(walk.at - body), size);
+    return read_head(&m, ret, err);
 }
 
 bool timestamp_is_current(const char *text, int64_t now_s, int64_t past_s, int64_t future_s)

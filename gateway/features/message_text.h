@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/span.h"
 
 enum {
     MESSAGE_TEXT_MAX = 16384, /* Discord: 4000 code points; what is beyond is not looked at */
@@ -25,10 +26,6 @@ enum {
         200, /* most entries of code_stats and of link_stats: a row must stay small */
 };
 
-struct span {
-    const char *at;
-    size_t size;
-};
 enum text_block_kind { BLOCK_TEXT, BLOCK_LINK, BLOCK_INLINE_CODE, BLOCK_FENCED_CODE };
 struct text_block {
     enum text_block_kind kind;

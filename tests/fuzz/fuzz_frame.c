@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     must(f.op >= 0 && memchr(f.type, 0, sizeof(f.type)));
     must(f.d.size == 0 || (f.d.at >= text && f.d.at + f.d.size <= text + size));
-    (void)frame_text(frame_member(f.d, "session_id"), session, sizeof(session));
+    (void)scan_text(scan_member(f.d, "session_id"), session, sizeof(session));
     check_against_jansson(&f, text, size);
     check_cut(f.d);
     return 0;

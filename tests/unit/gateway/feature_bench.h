@@ -140,10 +140,12 @@ static UNUSED enum status bench_interact(struct bench *b, interaction_handler ha
     struct interaction in;
     struct err err;
 
-    if (json_parse(json, strlen(json), &root, &err) != STATUS_OK)
-        fail_msg("%s in %s", err.text, json);
-    TRY(dispatch_parse(root, &in, &b->err));
     bench_begin(b);
+    if (dispatch_select_interaction(json, b->arena, &root, &err) != STATUS_OK)
+        fail_msg("%s in %s", err.text, json);
+    enum status status = dispatch_parse(root, &in, &b->err);
+    if (status != STATUS_OK)
+        return bench_end(b, status);
     return bench_end(b, handler(&b->unit, &in, &b->callback, &b->err));
 }
 

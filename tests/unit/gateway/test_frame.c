@@ -43,7 +43,7 @@ static void test_nulls_and_absences_are_none(void **state UNUSED)
     assert_int_equal(parse("{\"op\":7}", &f), STATUS_OK);
     assert_int_equal(f.d.size, 0);
     assert_int_equal(parse("{\"op\":9,\"d\":true}", &f), STATUS_OK);
-    assert_true(frame_is_true(f.d));
+    assert_true(scan_is_true(f.d));
 }
 
 static void test_what_is_no_payload_is_refused(void **state UNUSED)
@@ -93,14 +93,14 @@ static void test_what_is_no_payload_is_refused(void **state UNUSED)
 
 static void test_nesting_has_a_bound(void **state UNUSED)
 {
-    char text[2 * FRAME_DEPTH + 64];
+    char text[2 * SCAN_DEPTH + 64];
     struct frame f;
-    for (size_t depth = FRAME_DEPTH; depth <= FRAME_DEPTH + 1; depth++) {
+    for (size_t depth = SCAN_DEPTH; depth <= SCAN_DEPTH + 1; depth++) {
         size_t n = (size_t)snprintf(text, sizeof(text), "{\"op\":0,\"d\":");
         memset(text + n, '[', depth);
         memset(text + n + depth, ']', depth);
         memcpy(text + n + 2 * depth, "}", 2);
-        assert_int_equal(parse(text, &f), depth <= FRAME_DEPTH ? STATUS_OK : STATUS_INVALID);
+        assert_int_equal(parse(text, &f), depth <= SCAN_DEPTH ? STATUS_OK : STATUS_INVALID);
     }
 }
 
@@ -155,7 +155,7 @@ static void test_a_large_guild_is_cut(void **state UNUSED)
 static void test_members_are_found_and_walked(void **state UNUSED)
 {
     struct frame f;
-    struct frame_walk walk;
+    struct scan_walk walk;
     struct span key, value;
     char text[16];
     uint64_t sum = 0;
@@ -165,17 +165,17 @@ static void test_members_are_found_and_walked(void **state UNUSED)
               "{\"unavailable\":true,\"id\":\"4\"}]}}",
               &f),
         STATUS_OK);
-    assert_true(frame_text(frame_member(f.d, "session_id"), text, sizeof(text)));
+    assert_true(scan_text(scan_member(f.d, "session_id"), text, sizeof(text)));
     assert_string_equal(text, "abc");
-    assert_false(frame_text(frame_member(f.d, "session_id"), text, 3));
-    assert_false(frame_text(frame_member(f.d, "e"), text, sizeof(text)));
-    assert_false(frame_text(frame_member(f.d, "guilds"), text, sizeof(text)));
-    assert_int_equal(frame_member(f.d, "none").size, 0);
-    assert_true(frame_walk_start(frame_member(f.d, "guilds"), &walk));
-    while (frame_walk_next(&walk, &key, &value))
-        sum += frame_id(frame_member(value, "id"));
+    assert_false(scan_text(scan_member(f.d, "session_id"), text, 3));
+    assert_false(scan_text(scan_member(f.d, "e"), text, sizeof(text)));
+    assert_false(scan_text(scan_member(f.d, "guilds"), text, sizeof(text)));
+    assert_int_equal(scan_member(f.d, "none").size, 0);
+    assert_true(scan_walk_start(scan_member(f.d, "guilds"), &walk));
+    while (scan_walk_next(&walk, &key, &value))
+        sum += scan_id(scan_member(value, "id"));
     assert_int_equal(sum, 7);
-    assert_false(frame_walk_start(frame_member(f.d, "session_id"), &walk));
+    assert_false(scan_walk_start(scan_member(f.d, "session_id"), &walk));
 }
 
 int main(void)
