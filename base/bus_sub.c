@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/bus_parts.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/stage.h"
 #include "base/xmem.h"
 
 /* References: the caller's handle, each attachment, each letter under way, an attach under way. */
@@ -29,6 +31,7 @@ struct message_letter {
     struct letter letter;
     struct bus_sub *sub;
     natsMsg *msg;
+    int64_t posted_us;
 };
 
 static _Atomic uint64_t dropped;
@@ -83,6 +86,7 @@ static void message_read(struct letter *l, void *owner UNUSED)
 {
     struct message_letter *m = CONTAINER_OF(l, struct message_letter, letter);
 
+    stage_ends(STAGE_QUEUE, m->posted_us);
     if (!atomic_load(&m->sub->closed)) {
         const struct bus_in in = bus_view(m->msg);
         m->sub->what.on_message(m->sub->what.ctx, m->sub->what.tag, &in);
@@ -109,6 +113,7 @@ static void on_nats_message(natsConnection *nc UNUSED, natsSubscription *nats UN
     m->letter = (struct letter){ .read = message_read, .discard = message_discard };
     m->sub = sub;
     m->msg = msg;
+    m->posted_us = clock_now_us();
     atomic_fetch_add(&sub->refs, 1);
     struct letter *l = &m->letter;
     if (mailbox_post(sub->what.box, &l) != STATUS_OK) {

@@ -46,7 +46,7 @@ void metric_set(struct metric *m, int64_t value)
 
 static int64_t bucket_limit_us(int i)
 {
-    return (int64_t)50 << i;
+    return (int64_t)5 << i;
 }
 
 void metric_observe_us(struct metric *m, int64_t us)

@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 enum metric_kind { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE, METRIC_KIND_HISTOGRAM };
-enum { METRIC_BUCKETS = 20 }; /* upper bounds 2^i × 50 µs: 50 µs … 26 s */
+enum { METRIC_BUCKETS = 23 }; /* upper bounds 2^i × 5 µs: 5 µs … 21 s */
 
 struct metric {
     const char *name, *help, *labels; /* labels: NULL or a="b",c="d" */
@@ -42,6 +42,11 @@ struct metric {
 #define METRIC_HISTOGRAM(n, h)                                                                     \
     {                                                                                              \
         .name = (n), .help = (h), .kind = METRIC_KIND_HISTOGRAM                                    \
+    }
+
+#define METRIC_HISTOGRAM_L(n, h, l)                                                                \
+    {                                                                                              \
+        .name = (n), .help = (h), .labels = (l), .kind = METRIC_KIND_HISTOGRAM                     \
     }
 
 void metric_add(struct metric *m, int64_t by);

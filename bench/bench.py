@@ -131,10 +131,10 @@ def say(text):
 
 
 def median(figures):
-    """Of each number of these dicts, which are all alike; of the first, what is no number."""
+    """Of each number that all these dicts have; of the first, what is no number."""
     first = figures[0]
     if isinstance(first, dict):
-        return {k: median([f[k] for f in figures]) for k in first}
+        return {k: median([f[k] for f in figures]) for k in first if all(k in f for f in figures)}
     return statistics.median(figures) if isinstance(first, (int, float)) else first
 
 

@@ -24,6 +24,18 @@ def _table(medians):
     return "\n".join(lines)
 
 
+def _stages(medians):
+    """Tables of the stages, of those who tell them."""
+    parts = []
+    for who, figures in medians.items():
+        if not figures.get("stages"):
+            continue
+        parts += ["", f"{who}, by stage:", "", "| stage | count | mean µs | p50 µs | p99 µs |", "|---|---:|---:|---:|---:|"]
+        parts += [f"| {name} | {s['count']:,.0f} | {s['mean_us']:,.0f} | {s['p50_us']:,.0f} | {s['p99_us']:,.0f} |"
+                  for name, s in figures["stages"].items()]
+    return "\n".join(parts)
+
+
 def _targets(result):
     lines = ["| target | wanted | measured | |", "|---|---:|---:|---|"]
     lines += [f"| {name} | {t['way']} {t['target']:g} | {t['measured']:g} | {'met' if t['met'] else '**missed**'} |"
@@ -40,7 +52,7 @@ def _head(result):
 def as_text(result):
     parts = [_head(result)]
     for name, scenario in result["scenarios"].items():
-        parts += ["", name, _table(scenario["median"])]
+        parts += ["", name, _table(scenario["median"]), _stages(scenario["median"])]
     return "\n".join([*parts, "", _targets(result)] if result["targets"] else parts)
 
 
@@ -66,7 +78,7 @@ def write(result, folder):
     if result["targets"]:
         parts += [_targets(result), ""]
     for name, scenario in result["scenarios"].items():
-        parts += [f"## {name}", "", "```", scenario["what"], "```", "", _table(scenario["median"]), ""]
+        parts += [f"## {name}", "", "```", scenario["what"], "```", "", _table(scenario["median"]), _stages(scenario["median"]), ""]
         for key, title in (("per_s", "a second"), ("cpu_us_each", "CPU µs each")):
             values = {who: f[key] for who, f in scenario["median"].items() if key in f}
             if name != "floors" and len(values) > 1:

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/stage.h"
 #include "edge/defer.h"
 #include "edge/owner.h"
 #include "messages/codec.h"
@@ -315,7 +316,10 @@ void webhook_on_request(struct visit *v)
     size_t size;
     const void *body = http_body(v->x, &size);
 
-    if (!is_signed(v, body, size)) {
+    int64_t began_us = clock_now_us();
+    bool good = is_signed(v, body, size);
+    stage_ends(STAGE_VERIFY, began_us);
+    if (!good) {
         metric_add(&refused, 1);
         visit_respond(v, 401, NULL, "", 0);
         return;

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/stage.h"
 #include "base/xmem.h"
 #include "gateway/encode.h"
 #include "gateway/guild.h"
@@ -93,6 +94,7 @@ void batch_gate_reply(struct batch *b, const char *reply_to, bool json, const vo
     gate->json = json;
     gate->data = xmemdup(data, size);
     gate->size = size;
+    gate->since_us = clock_now_us();
 }
 
 void batch_gate_action(struct batch *b, int64_t action_id)
@@ -170,8 +172,10 @@ static void encode_record(struct guild *g, const struct batch *b, struct bytes *
 
 static void open_gate(struct guild *g, const struct gate *gate)
 {
-    if (gate->reply_to)
+    if (gate->reply_to) {
         owner_respond(g->owner, gate->reply_to, gate->json, gate->data, gate->size);
+        stage_ends(STAGE_REPLY, gate->since_us);
+    }
     if (gate->action_id)
         guild_start_action(g, gate->action_id);
 }
@@ -193,6 +197,7 @@ static void confirm(struct guild *g, uint64_t seq)
     g->in_flight = g->send_again = false;
     g->sent = 0;
     metric_add(&confirmed_records, 1);
+    stage_ends(STAGE_CONFIRM, b->sent_us);
     owner_touch(g);
     FAILPOINT("owner_3_confirmed");
     g->snapshot.log_bytes += b->size;
@@ -373,7 +378,8 @@ static void send_first(struct guild *g)
     hit_failpoint(b, true);
     g->in_flight = true;
     g->send_again = false;
-    g->sent++;
+    if (!g->sent++)
+        b->sent_us = clock_now_us();
     g->append_serial = owner_ask_new(g);
     bus_request(g->owner->bus, &out,
                 &(struct bus_waiter){ g->owner->box, on_append, g->owner, g->append_serial,

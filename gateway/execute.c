@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/stage.h"
 #include "gateway/dispatch.h"
 #include "gateway/guild.h"
 #include "messages/codec.h"
@@ -41,6 +42,7 @@ static struct unit begin(struct guild *g, struct arena *arena)
 {
     const struct owner_config *c = &g->owner->config;
 
+    g->owner->unit_began_us = clock_now_us();
     store_unit_begin(g->owner->store, g->id);
     return (struct unit){ .guild_id = g->id,
                           .now_ms = clock_wall_ms(),
@@ -54,6 +56,7 @@ static void count_unit(struct guild *g)
 {
     struct owner *o = g->owner;
 
+    stage_ends(STAGE_EXECUTE, o->unit_began_us);
     g->units++;
     atomic_fetch_add(&o->units, 1);
     if (++o->units_in_transaction >= UNITS_PER_COMMIT)
@@ -295,6 +298,8 @@ void guild_run_event(struct guild *g, const Guildbus__V1__Event *event, uint64_t
         return;
     }
     struct unit u = begin(g, arena);
+    if (event && event->received_ms)
+        stage_took(STAGE_FEED, (u.now_ms - (int64_t)event->received_ms) * 1000);
     enum status status = event ? run_handlers(&u, event, &err) : STATUS_OK;
     if (status == STATUS_OK)
         status = keep(g, &b, &err);

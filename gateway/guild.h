@@ -48,6 +48,7 @@ struct gate {
     void *data;
     size_t size;
     int64_t action_id; /* 0: none */
+    int64_t since_us;
 };
 
 /* Claim.reason of guildbus.proto. */
@@ -68,6 +69,7 @@ struct batch {
     bool in_view; /* its rows are in the snapshot that is being written; takes no more units */
     struct bytes rows;
     size_t size;                        /* of its record */
+    int64_t sent_us;                    /* when it was first sent */
     uint64_t event_seq, events_applied; /* after this batch */
     struct event_source source;
     struct gate *gates, **gates_end;
@@ -199,6 +201,7 @@ struct owner {
     struct timer_heap *timers;
     struct bytes scratch; /* one record */
     size_t units_in_transaction;
+    int64_t unit_began_us;
     bool stopping;
     struct bus_sub *control, *forward;
     int64_t counted_ms, strangers_at_ms;

@@ -12,6 +12,7 @@
 #include "base/epilogue.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/stage.h"
 #include "base/timer_heap.h"
 #include "base/xmem.h"
 #include "gateway/guild.h"
@@ -200,11 +201,14 @@ void owner_flush(struct owner *o)
             return;
         }
     }
+    int64_t began_us = clock_now_us();
     if (store_commit(o->store, &err) != STATUS_OK) {
         give_up(o, &err);
         return;
     }
     metric_add(&commits, 1);
+    if (o->units_in_transaction)
+        stage_ends(STAGE_COMMIT, began_us);
     o->units_in_transaction = 0;
     while ((all = o->touched)) {
         o->touched = all->next_touched;

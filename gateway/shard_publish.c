@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/stage.h"
 #include "base/xmem.h"
 #include "gateway/guild_cut.h"
 #include "gateway/js.h"
@@ -49,7 +50,7 @@ struct shard_publisher {
 
 /* What a window entry's data is: how to send it again. */
 struct parcel {
-    int64_t received_us;
+    int64_t received_us, sent_us;
     bool deferred; /* an interaction that Discord was promised an answer to: never dropped */
     char message_id[SHARD_SESSION_SIZE + 24];
     size_t size;
@@ -69,7 +70,7 @@ static void publisher_destroy(struct shard_publisher *p)
 
 static void send_entry(struct shard_publisher *p, const struct window_entry *e)
 {
-    const struct parcel *parcel = (const void *)e->data;
+    struct parcel *parcel = (void *)e->data;
     struct subject subject = subject_event(e->guild_id);
     const struct bus_header id = { "Nats-Msg-Id", parcel->message_id };
     const struct bus_out out = { .subject = subject.text,
@@ -78,8 +79,11 @@ static void send_entry(struct shard_publisher *p, const struct window_entry *e)
                                  .headers = &id,
                                  .header_count = 1 };
 
+    parcel->sent_us = clock_now_us();
     if (e->tries > 1)
         metric_add(&repeated, 1);
+    else
+        stage_took(STAGE_INGEST, parcel->sent_us - parcel->received_us);
     p->under_way++;
     bus_request(p->config.bus, &out,
                 &(struct bus_waiter){ loop_mailbox(p->config.loop), on_ack, p, e->number, ACK_MS });
@@ -148,7 +152,10 @@ static void entry_stored(struct shard_publisher *p, struct window_entry *e, bool
 {
     const struct parcel *parcel = (const void *)e->data;
 
-    metric_observe_us(&latency, clock_now_us() - parcel->received_us);
+    int64_t now_us = clock_now_us();
+
+    metric_observe_us(&latency, now_us - parcel->received_us);
+    stage_took(STAGE_PUBLISH_ACK, now_us - parcel->sent_us);
     metric_add(&published, 1);
     if (duplicate)
         metric_add(&duplicates, 1);

@@ -63,6 +63,7 @@ static enum status set_up(struct store *s, const char *path, struct err *err)
     (void)sqlite3_busy_timeout(s->db, 5000);
     TRY(exec(s, "PRAGMA journal_mode=WAL", err));
     TRY(exec(s, "PRAGMA synchronous=NORMAL", err));
+    TRY(exec(s, "PRAGMA wal_autocheckpoint=8000", err));
     TRY(exec(s, "PRAGMA temp_store=MEMORY", err));
     TRY(exec(s, "PRAGMA cache_size=-65536", err)); /* 64 MiB */
     TRY(migrate(s, err));

@@ -8,6 +8,7 @@ import time
 from peers import Peer
 from processes import StartError, wait_for
 from traffic import start_traffic, wait_for_traffic, wait_until_applied
+from stages import Stages
 from usage import Meter, memory_kib
 
 ONLY_MESSAGES = {"create": 1, "update": 0, "delete": 0, "react": 0, "unreact": 0, "join": 0, "typing": 0}
@@ -44,13 +45,14 @@ def ours(bench):
             return sum(cluster.metrics(p).get("guildbus_events_applied_total", 0) for p in cluster.pods)
         _send(bench, cluster, count // 4, applied, gateways)  # warm-up
         meter = Meter({p.name: p.pid for p in [*gateways, cluster.processes["nats"]]})
+        stages = Stages(cluster, cluster.pods)
         seconds = _send(bench, cluster, count, applied, gateways)
         cpu = meter.read()
         memory = sum(memory_kib(p.pid) for p in gateways)
         wait_for_traffic(cluster)
         if not wait_until_applied(cluster):
             raise StartError("not every stored event was applied: the figure would be wrong")
-        return _figures(count, seconds, cpu, cluster.pods, memory)
+        return {**_figures(count, seconds, cpu, cluster.pods, memory), "stages": stages.read()}
 
 
 def peer(bench, settings):

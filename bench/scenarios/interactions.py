@@ -5,6 +5,7 @@
 """
 from peers import Peer
 from processes import http_json
+from stages import Stages
 from usage import Meter, memory_kib
 
 CONNECTIONS = 32
@@ -22,7 +23,7 @@ def _guild_ids(world):
 
 
 def _measure(bench, url, world, pids, answering):
-    """Closed loop, then at a fixed rate, the same for everybody."""
+    """Closed loop, then at a fixed rate, the same for everybody; with the stages of those that tell of them."""
     count, guilds = bench.size(20000, 4000), _guild_ids(world)
     _load(bench, url, guilds, count // 4)  # warm-up
     meter = Meter(pids)
@@ -34,9 +35,10 @@ def _measure(bench, url, world, pids, answering):
                "cpu_us_each_by_process": {n: round(s / count * 1e6, 1) for n, s in cpu.items()},
                "memory_mib": round(sum(memory_kib(pids[n]) for n in answering) / 1024, 1)}
     rate = bench.rates.setdefault("interactions", round(told["per_s"] / 2))
+    stages = Stages(world, [n for n in answering if n != "node"])
     at = _load(bench, url, guilds, rate * bench.size(5, 2), rate)
     figures["at_rate"] = {"rate": rate, **{k: at[k] for k in ("p50_us", "p99_us", "max_us", "failed", "deferred")}}
-    return figures
+    return {**figures, **({"stages": stages.read()} if stages.names else {})}
 
 
 def ours(bench):
