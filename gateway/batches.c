@@ -198,7 +198,10 @@ static void confirm(struct guild *g, uint64_t seq)
     g->sent = 0;
     metric_add(&confirmed_records, 1);
     stage_ends(STAGE_CONFIRM, b->sent_us);
-    owner_touch(g);
+    if (g->first || b->kind != BATCH_CHANGE)
+        owner_touch(g);
+    else
+        owner_settle(g);
     FAILPOINT("owner_3_confirmed");
     g->snapshot.log_bytes += b->size;
     guild_snapshot_note(g, b);

@@ -184,7 +184,8 @@ struct guild {
 
     uint64_t units, units_counted; /* ever here, and up to the last count */
     bool touched;                  /* in the owner's list for the next flush */
-    struct guild *next_touched;
+    bool settling;                 /* in its list of those to be touched when it is quiet */
+    struct guild *next_touched, *next_settling;
 };
 
 struct owner {
@@ -197,7 +198,8 @@ struct owner {
     struct mailbox *box;
     struct idmap *guilds, *asks;
     uint64_t last_serial, last_generation, last_tenure;
-    struct guild *touched;
+    struct guild *touched, *settling;
+    int64_t settle_at_ms; /* when some settle */
     struct timer_heap *timers;
     struct bytes scratch; /* one record */
     size_t units_in_transaction;
@@ -228,6 +230,9 @@ struct guild *owner_guild_new(struct owner *o, uint64_t guild_id);
 void owner_guild_free(struct guild *g);
 /* Has its position saved and its log pumped at the next flush. */
 void owner_touch(struct guild *g);
+/* The same a little later: all that waits is to save that its rows are in the log now. Until then the
+ * disk says that they may not be, and who starts from it reads them from the log again. */
+void owner_settle(struct guild *g);
 void owner_set_state(struct guild *g, enum guild_state state);
 /* Runs guild_on_time at the time, if the guild is still there. */
 void owner_wake_in(struct guild *g, int64_t delay_ms);

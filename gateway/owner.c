@@ -27,7 +27,8 @@ enum {
     REMOVE_PAUSE_MS = 5,
     PREFETCH_MS = 60000,
     STRANGERS_MS = 10 * 60 * 1000, /* by then the coordinator has ordered what belongs here */
-    SWEEP_MS = 30000,              /* each guild looks for a lost last event once in this */
+    SETTLE_MS = 50,
+    SWEEP_MS = 30000, /* each guild looks for a lost last event once in this */
 };
 
 static struct metric guilds_owned =
@@ -58,12 +59,22 @@ struct guild *owner_guild_new(struct owner *o, uint64_t guild_id)
 
 static void forget_touch(struct guild *g)
 {
-    for (struct guild **at = &g->owner->touched; *at; at = &(*at)->next_touched) {
-        if (*at == g) {
-            *at = g->next_touched;
-            return;
-        }
-    }
+    struct guild **at = &g->owner->touched;
+
+    while (*at && *at != g)
+        at = &(*at)->next_touched;
+    if (*at)
+        *at = g->next_touched;
+}
+
+static void forget_settling(struct guild *g)
+{
+    struct guild **at = &g->owner->settling;
+
+    while (*at && *at != g)
+        at = &(*at)->next_settling;
+    if (*at)
+        *at = g->next_settling;
 }
 
 void owner_guild_free(struct guild *g)
@@ -71,6 +82,8 @@ void owner_guild_free(struct guild *g)
     owner_set_state(g, GUILD_GONE);
     if (g->touched)
         forget_touch(g);
+    if (g->settling)
+        forget_settling(g);
     guild_drop_batches(g);
     guild_drop_held(g);
     guild_snapshot_drop(g);
@@ -111,6 +124,31 @@ void owner_touch(struct guild *g)
     g->touched = true;
     g->next_touched = g->owner->touched;
     g->owner->touched = g;
+}
+
+void owner_settle(struct guild *g)
+{
+    struct owner *o = g->owner;
+
+    if (g->touched || g->settling)
+        return;
+    if (!o->settling)
+        o->settle_at_ms = clock_now_ms() + SETTLE_MS;
+    g->settling = true;
+    g->next_settling = o->settling;
+    o->settling = g;
+}
+
+/* All at once, so that they share one commit. */
+static void touch_settling(struct owner *o)
+{
+    if (!o->stopping && o->settling && clock_now_ms() < o->settle_at_ms)
+        return;
+    for (struct guild *g; (g = o->settling);) {
+        o->settling = g->next_settling;
+        g->settling = false;
+        owner_touch(g);
+    }
 }
 
 void owner_wake_in(struct guild *g, int64_t delay_ms)
@@ -265,8 +303,10 @@ static void remove_strangers(struct owner *o)
 
 static int wait_ms(const struct owner *o, bool removing)
 {
-    int64_t left = timer_heap_next(o->timers) - clock_now_ms();
+    int64_t now_ms = clock_now_ms(), left = timer_heap_next(o->timers) - now_ms;
 
+    if (o->settling && o->settle_at_ms - now_ms < left)
+        left = o->settle_at_ms - now_ms;
     if (left < 0)
         left = 0;
     if (left > 1000)
@@ -287,6 +327,7 @@ static bool turn(struct owner *o, int ready)
     remove_strangers(o);
     if (ready == 0)
         removing = remove_rows(o);
+    touch_settling(o);
     owner_flush(o);
     epilogue_end();
     return removing;
