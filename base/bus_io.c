@@ -79,7 +79,8 @@ static void write_asked(struct bus_io *io)
 void bus_io_flush(struct bus_io *io)
 {
     atomic_store(&io->asked, true);
-    write_asked(io);
+    if (!atomic_load(&io->stuck)) /* else the thread goes on when the socket takes more */
+        write_asked(io);
 }
 
 /* ---- the thread ---- */

@@ -23,6 +23,7 @@ enum { RELAY_PAIRS = 16 };
 
 struct nats_relay {
     bool is_running;
+    _Atomic bool is_held; /* nothing passes; seen within 20 ms */
     int port, listener, stop[2];
     struct sockaddr_in target;
     pthread_t thread;
@@ -80,7 +81,9 @@ static inline void *relay_run(void *arg)
         fds[i] = (struct pollfd){ .fd = -1 };
     fds[0] = (struct pollfd){ .fd = r->stop[0], .events = POLLIN };
     fds[1] = (struct pollfd){ .fd = r->listener, .events = POLLIN };
-    while (poll(fds, ARRAY_LEN(fds), -1) >= 0 && !fds[0].revents) {
+    while (poll(fds, r->is_held ? 1 : ARRAY_LEN(fds), 20) >= 0 && !fds[0].revents) {
+        if (r->is_held)
+            continue;
         for (size_t i = 2; i < ARRAY_LEN(fds); i += 2) {
             if ((fds[i].revents && !relay_pass(fds[i].fd, fds[i + 1].fd)) ||
                 (fds[i + 1].revents && !relay_pass(fds[i + 1].fd, fds[i].fd)))

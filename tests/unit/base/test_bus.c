@@ -11,6 +11,7 @@
 
 #include "base/bus.h"
 #include "base/clock.h"
+#include "base/epilogue.h"
 #include "base/xmem.h"
 #include "tests/unit/base/turn_until.h"
 
@@ -212,6 +213,24 @@ static void test_closing_ends_what_waits_for_its_turn(void **state)
     bus_unsubscribe(&deaf);
 }
 
+/* What a thread publishes in a turn leaves at its end, or before it waits for an answer. */
+static void test_who_waits_in_a_turn_is_answered(void **state)
+{
+    struct world *w = *state;
+    struct bus_sub *sub = listen_on(w, "test.turn", on_message);
+    struct err err;
+
+    epilogue_begin();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(bus_publish(w->bus, &(struct bus_out){ .subject = "test.turn" }, &err),
+                         STATUS_OK);
+    assert_int_equal(bus_flush(w->bus, PATIENCE_MS, &err), STATUS_OK);
+    ask(w, "test.turn", PATIENCE_MS);
+    epilogue_end();
+    TURN_UNTIL(w, w->got == 11 && w->replies == 1);
+    bus_unsubscribe(&sub);
+}
+
 static void test_knows_the_servers_version_and_limit(void **state)
 {
     struct world *w = *state;
@@ -269,6 +288,7 @@ int main(void)
         TEST(test_closing_ends_what_waits),
         TEST(test_requests_that_take_turns_are_all_answered_or_time_out),
         TEST(test_closing_ends_what_waits_for_its_turn),
+        TEST(test_who_waits_in_a_turn_is_answered),
         TEST(test_knows_the_servers_version_and_limit),
         cmocka_unit_test(test_one_server_of_a_list_is_enough),
         cmocka_unit_test(test_a_failed_start_shows_no_password),

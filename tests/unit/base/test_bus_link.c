@@ -273,6 +273,62 @@ static void test_it_closes_while_no_server_speaks(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
+enum { HEAVY = 250, HEAVY_BYTES = 64 * 1024 };
+
+static void on_heavy(void *ctx, uint64_t tag UNUSED, const struct bus_in *in)
+{
+    struct world *w = ctx;
+    int number;
+
+    assert_int_equal(in->size, HEAVY_BYTES);
+    memcpy(&number, in->data, sizeof(number));
+    assert_int_equal(number, w->got[0]);
+    w->got[0]++;
+}
+
+/* More than all buffers on the way take: the rest waits in ours, and goes on by itself. */
+static void test_what_the_socket_does_not_take_leaves_later_in_order(void **state)
+{
+    struct world *w = *state;
+    const struct bus_subscription what = { "test.heavy", NULL, w->box, on_heavy, w, 0 };
+    struct bus_sub *sub = NULL;
+    CLEANUP(xfree) char *body = xcalloc(1, HEAVY_BYTES);
+
+    assert_int_equal(bus_subscribe(w->bus, &what, &sub, NULL), STATUS_OK);
+    assert_int_equal(bus_flush(w->bus, PATIENCE_MS, &(struct err){ 0 }), STATUS_OK);
+    w->relay.is_held = true;
+    for (int i = 0; i < HEAVY; i++) {
+        memcpy(body, &i, sizeof(i));
+        const struct bus_out out = { .subject = "test.heavy", .data = body, .size = HEAVY_BYTES };
+        assert_int_equal(bus_publish(w->bus, &out, &(struct err){ 0 }), STATUS_OK);
+    }
+    w->relay.is_held = false;
+    TURN_UNTIL(w, w->got[0] == HEAVY);
+    bus_unsubscribe(&sub);
+}
+
+/* The same, but the connection ends while it waits: whoever publishes goes on with the next one. */
+static void test_a_connection_that_is_lost_with_much_to_write_is_given_up(void **state)
+{
+    struct world *w = *state;
+    CLEANUP(xfree) char *body = xcalloc(1, HEAVY_BYTES);
+    const struct bus_out out = { .subject = "test.heavy", .data = body, .size = HEAVY_BYTES };
+    int port = w->relay.port;
+    struct bus_sub *sub = listen_on(w, "test.after", 1);
+
+    w->relay.is_held = true;
+    for (int i = 0; i < HEAVY; i++)
+        assert_int_equal(bus_publish(w->bus, &out, &(struct err){ 0 }), STATUS_OK);
+    relay_stop(&w->relay);
+    w->relay.is_held = false;
+    relay_start(&w->relay, port, getenv("NATS_URL"));
+    for (int asked = 1; !w->replies; asked++) { /* it may take a while until the loss is seen */
+        ask_for(w, "test.after", 500);
+        TURN_UNTIL(w, w->replies + w->refusals == asked);
+    }
+    bus_unsubscribe(&sub);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +337,10 @@ int main(void)
         TEST(test_subscriptions_are_made_again),
         TEST(test_subscriptions_come_and_go_while_connections_do),
         TEST(test_it_closes_while_no_server_speaks),
+        cmocka_unit_test_setup_teardown(test_what_the_socket_does_not_take_leaves_later_in_order,
+                                        world_open, world_close),
+        cmocka_unit_test_setup_teardown(
+            test_a_connection_that_is_lost_with_much_to_write_is_given_up, world_open, world_close),
     };
     return cmocka_run_group_tests_name("base/bus_link", tests, NULL, NULL);
 }
