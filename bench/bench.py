@@ -19,13 +19,13 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests/smoke")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests/smoke"), str(HERE.parent / "tests/flow")]
 import peers  # noqa: E402
 import report  # noqa: E402
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from processes import Process  # noqa: E402
 
-SCENARIOS = ("floors", "events", "interactions", "portal")
+SCENARIOS = ("floors", "events", "interactions", "portal", "handoff", "failover", "growth", "rest")
 
 
 def arguments():
@@ -86,14 +86,15 @@ class Bench:
 
     def _options(self, **options):
         self.turn += 1
-        return Options(run_dir=self.folder(f"run-{self.turn}"), bin_dir=self.bin, seed=self.SEED, shards=1, **options)
+        return Options(run_dir=self.folder(f"run-{self.turn}"), bin_dir=self.bin, seed=self.SEED,
+                       **{"shards": 1, **options})
 
     def cluster(self, **options):
         """Started, with all guilds owned; a context."""
         cluster = Cluster(self._options(**options))
         try:
             cluster.start()
-            cluster.wait_until_owned()
+            cluster.wait_until_owned(self.patience_s)
         except BaseException:
             cluster.stop()
             raise
@@ -115,10 +116,10 @@ class Bench:
             raise StartError(done.stderr.strip())
         return json.loads(done.stdout)
 
-    def interleave(self, runs):
+    def interleave(self, runs, times=3):
         """{name: [figures, …]}, one of each in turn, so that a noisy minute meets everybody."""
         found = {name: [] for name in runs}
-        repeats = self.args.repeats or self.size(3, 1)
+        repeats = self.args.repeats or self.size(times, 1)
         for n in range(repeats):
             for name, run in runs.items():
                 say(f"  {name} ({n + 1} of {repeats})")

@@ -1,0 +1,45 @@
+"""failover - a pod is killed with SIGKILL and its disk deleted: when do its guilds answer again, from another pod?
+
+    two pods, half of the guilds each, some events ─▶ kill -9 gw-1, its disk goes ─▶ each lost guild is asked over NATS,
+    again and again ─▶ the first, half of them, the last has answered ─▶ every event is still applied once
+
+Nobody helps. The lease of the dead pod has to run out first; it is part of the figures.
+"""
+from processes import StartError
+from lost_pod import kill_with_disk, lease_s, wait_served
+from requester import quantile
+from traffic import start_traffic
+from worlds import ONLY_MESSAGES, exactly_once, wait_applied
+
+STANDBY, ALONE = "one standby a guild", "no standbys"
+EVENTS_A_GUILD = 5
+
+
+def lost(bench, standbys):
+    count = bench.size(1000, 100)
+    env = {"guildbus-coordinator": {"GUILDBUS_STANDBYS": standbys}}
+    with bench.cluster(guilds=2 * count, members=4, gateways=2, extra_env=env) as cluster:
+        events = 2 * count * EVENTS_A_GUILD
+        start_traffic(cluster, {"events": events, "events_per_s": 0, "mix": ONLY_MESSAGES})
+        wait_applied(bench, cluster, events)
+        victim, survivor = cluster.pods
+        guilds = [g for g, pod in cluster.assignments().items() if pod == victim]
+        began = kill_with_disk(cluster, victim)
+        after = [at - began for at in wait_served(cluster, guilds, [survivor], bench.patience_s).values()]
+        total = exactly_once(cluster)
+        if total["lost"] or total["duplicated"]:
+            raise StartError(f"events were lost or doubled: {total}")
+        return {"guilds": len(guilds), "first_s": round(min(after), 2), "half_s": round(quantile(after, 0.5), 2),
+                "last_s": round(max(after), 2), "lease_s": lease_s(cluster)}
+
+
+def run(bench):
+    runs = {STANDBY: lambda: lost(bench, 1)}
+    if not bench.args.quick:
+        runs[ALONE] = lambda: lost(bench, 0)
+    return bench.interleave(runs)
+
+
+def targets(results):
+    return {f"failover: s until the last guild answers, {name}": (f["lease_s"] + 2, f["last_s"], "<=")
+            for name, f in results.items() if "last_s" in f and name == STANDBY}
