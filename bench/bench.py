@@ -71,7 +71,8 @@ class Bench:
 
     def __init__(self, args, run_dir, peers_folder):
         self.args, self.run_dir, self.peers_folder = args, run_dir, peers_folder
-        self.rates = {}  # by scenario: set by its first run, the same for all others
+        self.rates = {}     # by scenario: set by its first run, the same for all others
+        self.left_out = {}  # {what: why}
         self.bin = ROOT / "build/release/bin"
         self.tool_path = self.bin / "guildbus-bench"
         self.turn = 0
@@ -167,10 +168,12 @@ def main():
               "command": "./dev bench " + " ".join(sys.argv[1:]), "scenarios": {}}
     try:
         folder = peers.install(ROOT / "build/peers") if args.peers else None
-        run_all(Bench(args, run_dir, folder), result)
+        bench = Bench(args, run_dir, folder)
+        run_all(bench, result)
     except (StartError, peers.NoPeers) as e:
         print(f"./dev bench: {e}\nlogs: {run_dir}", file=sys.stderr)
         return 1
+    result["left_out"] = bench.left_out
     result["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     print(report.as_text(result))
     if args.json:

@@ -2,9 +2,11 @@
 
     ours:  simulator ══ws══▶ gateway ─▶ JetStream ─▶ owner ─▶ SQLite + the guild's log
     peers: simulator ══ws══▶ discord.js ─▶ one INSERT an event
+           rqlite's batch API alone ─▶ one INSERT an event, where `go install` can make it
 """
 import time
 
+import rqlite
 from peers import Peer
 from processes import StartError, wait_for
 from traffic import start_traffic, wait_for_traffic, wait_until_applied
@@ -74,6 +76,9 @@ def run(bench):
     runs = {"ours": lambda: ours(bench)}
     if bench.args.peers:
         runs.update({name: lambda settings=settings: peer(bench, settings) for name, settings in PEERS.items()})
+        path = rqlite.program(bench)
+        if path:
+            runs[rqlite.NAME] = lambda: rqlite.once(bench, path, bench.size(40000, 8000))
     return bench.interleave(runs)
 
 

@@ -8,8 +8,7 @@ Nobody helps. The lease of the dead pod has to run out first; it is part of the 
 from processes import StartError
 from lost_pod import kill_with_disk, lease_s, wait_served
 from requester import quantile
-from traffic import start_traffic
-from worlds import ONLY_MESSAGES, exactly_once, wait_applied
+from worlds import even_out, exactly_once, fill
 
 STANDBY, ALONE = "one standby a guild", "no standbys"
 EVENTS_A_GUILD = 5
@@ -19,9 +18,8 @@ def lost(bench, standbys):
     count = bench.size(1000, 100)
     env = {"guildbus-coordinator": {"GUILDBUS_STANDBYS": standbys}}
     with bench.cluster(guilds=2 * count, members=4, gateways=2, extra_env=env) as cluster:
-        events = 2 * count * EVENTS_A_GUILD
-        start_traffic(cluster, {"events": events, "events_per_s": 0, "mix": ONLY_MESSAGES})
-        wait_applied(bench, cluster, events)
+        even_out(bench, cluster)
+        fill(bench, cluster, 2 * count * EVENTS_A_GUILD)
         victim, survivor = cluster.pods
         guilds = [g for g, pod in cluster.assignments().items() if pod == victim]
         began = kill_with_disk(cluster, victim)

@@ -14,7 +14,7 @@ from peers import Peer
 from processes import answers, wait_for
 from scenarios.events import send
 from usage import Meter, memory_kib
-from worlds import applied, gateways
+from worlds import applied, gateways, wait_applied
 
 GUILDS_A_SHARD = 1000  # Discord takes no more than 2,500
 IDLE_S = 2
@@ -65,6 +65,7 @@ def step(bench, guilds, pods):
     count = bench.size(40000, 8000)
     with bench.cluster(gateways=pods, capacity=guilds * 2, **shape(guilds)) as cluster:
         processes = gateways(cluster)
+        wait_applied(bench, cluster, guilds)
         time.sleep(IDLE_S)
         idle = memory_mib(processes)
         pids = {p.name: p.pid for p in [*processes, cluster.processes["nats"]]}
@@ -98,8 +99,8 @@ def run(bench):
 def targets(results):
     few, many, full = (results.get(step_name(n)) for n in (10, 1000, 10000))
     largest = max((f for f in results.values() if f.get("pods") == 1), key=lambda f: f["guilds"])
-    slope = (largest["idle_mib"] - few["idle_mib"]) * 1024 / (largest["guilds"] - few["guilds"])
-    found = {f"growth: kB an idle guild, 10 to {largest['guilds']:,}": (4.0, slope, "<="),
+    slope = (largest["idle_mib"] - few["idle_mib"]) * 2**20 / (largest["guilds"] - few["guilds"])
+    found = {f"growth: bytes an idle guild, 10 to {largest['guilds']:,}": (4096, slope, "<="),
              "growth: MiB of a pod with 1,000 guilds": (40.0, many["memory_mib"], "<=")}
     if full:
         found["growth: CPU an event at 10,000 guilds by that at 10"] = (

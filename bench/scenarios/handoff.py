@@ -20,7 +20,7 @@ from peers import Peer
 from processes import StartError, free_port, http_json, wait_for
 from requester import Requester, quantile, trace_of_simulator
 from traffic import start_traffic, wait_for_traffic
-from worlds import ONLY_MESSAGES, exactly_once, guild_ids, nats_bytes, wait_applied
+from worlds import ONLY_MESSAGES, even_out, exactly_once, fill, guild_ids, nats_bytes
 
 RATE = 200               # requests a second to the one guild
 EVENTS_A_MB = 11500      # of the guild's rows in SQLite
@@ -43,8 +43,9 @@ def figures(pauses_ms, seen, spans, **more):
 
 
 def pauses_ms(cluster):
-    """Of all handoffs so far, by the pods that took over; StartError when they counted others."""
+    """Of all handoffs so far, in their order, by the pods that took over; StartError when they counted others."""
     lines = [line for pod in cluster.pods for line in cluster.processes[pod].log_text().splitlines()]
+    lines.sort()  # they begin with the time
     found = [int(us) / 1000 for line in lines for us in re.findall(r"event=handed_over .*\bpause_us=(\d+)", line)]
     counted = sum(cluster.metrics(p).get("guildbus_handoff_pause_seconds_count", 0) for p in cluster.pods)
     if len(found) != counted:
@@ -53,12 +54,6 @@ def pauses_ms(cluster):
 
 
 # ---- one guild, to and fro ----
-
-def fill(bench, cluster, megabytes):
-    start_traffic(cluster, {"events": megabytes * EVENTS_A_MB, "events_per_s": 0, "mix": ONLY_MESSAGES})
-    wait_for_traffic(cluster)
-    wait_applied(bench, cluster, megabytes * EVENTS_A_MB)
-
 
 def move_once(cluster, guild):
     """Nothing else happens: what the target got from NATS is the guild. Bytes."""
@@ -84,7 +79,7 @@ def moved(bench, standbys):
     pace_s = bench.size(1, 0.5) if standbys else 3
     env = {"guildbus-coordinator": {"GUILDBUS_STANDBYS": standbys}}
     with bench.cluster(guilds=1, gateways=2, extra_env=env) as cluster:
-        fill(bench, cluster, bench.size(10, 1))
+        fill(bench, cluster, bench.size(10, 1) * EVENTS_A_MB)
         guild = next(iter(cluster.assignments()))
         got = move_once(cluster, guild)
         time.sleep(pace_s)
@@ -106,8 +101,7 @@ def moved(bench, standbys):
 def drain(bench, cluster, pod):
     """(begin, end)"""
     began = time.monotonic()
-    status, answer = http_json("POST", cluster.coordinator_url + "/drain-pod", {"pod_id": pod},
-                               {"Authorization": "Bearer " + cluster.secret("coordinator_token")})
+    status, answer = cluster.order("/drain-pod", {"pod_id": pod})
     if status not in (200, 202):
         raise StartError(f"POST /drain-pod answered {status} {answer}")
     wait_for(f"{pod} has no guild", lambda: cluster.metrics(pod).get("guildbus_guilds_owned") == 0, bench.patience_s,
@@ -118,7 +112,8 @@ def drain(bench, cluster, pod):
 def drained(bench):
     count, seconds = bench.size(1000, 100), bench.size(20, 5)
     with bench.cluster(guilds=2 * count, members=4, gateways=2) as cluster:
-        pod = cluster.pods[0]
+        even_out(bench, cluster)
+        before, pod = len(pauses_ms(cluster)), cluster.pods[0]
         guilds = [str(g) for g, owner in cluster.assignments().items() if owner == pod]
         start_traffic(cluster, {"events": 10**8, "events_per_s": DRAIN_EVENTS, "mix": ONLY_MESSAGES})
         with Requester(bench, cluster.interactions_url, guilds, DRAIN_REQUESTS, seconds) as requester:
@@ -126,7 +121,7 @@ def drained(bench):
             span = drain(bench, cluster, pod)
             seen = requester.trace()
         total = exactly_once(cluster)
-        return figures(pauses_ms(cluster), seen, [span], drained_s=round(span[1] - span[0], 2),
+        return figures(pauses_ms(cluster)[before:], seen, [span], drained_s=round(span[1] - span[0], 2),
                        lost=total["lost"], doubled=total["duplicated"])
 
 
