@@ -1,4 +1,4 @@
-"""requester.py - requests one by one, as their sender saw them: when each was due, how long it took, whether it was answered.
+"""requester.py - requests one by one, as their sender saw them: when due, how long they took, whether answered.
 
     Requester: guildbus-bench at a rate ─┐
     the simulator's interactions ────────┴─▶ Trace ─▶ what was seen while something was done

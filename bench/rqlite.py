@@ -1,4 +1,4 @@
-"""rqlite.py - the write path of `events` by rqlite on one node: an INSERT an event, so many in one call of its batch API.
+"""rqlite.py - the write path of `events` by rqlite on one node: an INSERT an event, many in one call of its batch API.
 
 It comes by `go install`; where it cannot be had, the result says why (`left_out`).
 """

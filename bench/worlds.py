@@ -7,6 +7,7 @@ from traffic import (deferred_events, record, start_traffic, stored_events, wait
                      wait_until_applied)
 
 ONLY_MESSAGES = {"create": 1, "update": 0, "delete": 0, "react": 0, "unreact": 0, "join": 0, "typing": 0}
+ONLY_MODREPORTS = {"report": 0, "track": 0, "modreport": 1}  # interactions that change nothing in Discord
 STORED_S = 60
 EVEN = 0.9  # of its fair part a pod has at least
 
@@ -26,7 +27,8 @@ def applied(cluster):
 
 def wait_applied(bench, cluster, count):
     """Events in all; each guild's first is the GUILD_CREATE of the session's beginning."""
-    wait_for(f"{count} events are applied", lambda: applied(cluster) >= count, bench.patience_s, gateways(cluster), 0.02)
+    wait_for(f"{count} events are applied", lambda: applied(cluster) >= count, bench.patience_s, gateways(cluster),
+             0.02)
 
 
 def fill(bench, cluster, count):
@@ -48,7 +50,8 @@ def even_out(bench, cluster):
         cluster.order("/rebalance", {"force": True, "limit": 1000})  # refused while one is under way
         return False
     wait_for("the guilds are spread over the pods", is_even, bench.patience_s, gateways(cluster), 0.5)
-    wait_for("no guild moves any more", lambda: cluster.status().get("moves_open") == 0, bench.patience_s, gateways(cluster))
+    wait_for("no guild moves any more", lambda: cluster.status().get("moves_open") == 0, bench.patience_s,
+             gateways(cluster))
 
 
 def nats_bytes(cluster, pod):

@@ -5,7 +5,7 @@
     pods:     1 ─▶ 2 ─▶ 4 with 1,000 guilds
     peer:     discord.js + better-sqlite3 with 10, 100, 1,000 guilds
 
-Events come as fast as they are taken; a guild of few has more of them in one record of its log, which makes them cheaper.
+Events come as fast as they are taken; where guilds are few, each has more of them in one record of its log.
 """
 import time
 
@@ -83,7 +83,8 @@ def peer(bench, guilds):
             bot.wait_for("discord.js has its guilds", lambda said: said.get("ready", 0) >= guilds)
             time.sleep(IDLE_S)
             idle = memory_mib([bot.process])
-            told = flow_through(bench, world, count, lambda: bot.said().get("events", 0), [bot.process], {"node": bot.pid})
+            told = flow_through(bench, world, count, lambda: bot.said().get("events", 0), [bot.process],
+                                {"node": bot.pid})
             return told | {"guilds": guilds, "idle_mib": idle, "memory_mib": memory_mib([bot.process])}
 
 

@@ -5,8 +5,8 @@
     peers:    discord.js' ShardingManager respawns its shard; an express bot is stopped, its 10 MB of SQLite are copied,
               it is started on the copy
 
-The pause is the pods' own figure, from the source's last unit to the target's Claim. The silence is what a requester sees:
-the longest time without an answer around a move (at 200 a second there are 5 ms between two answers anyway).
+The pause is the pods' own figure, from the source's last unit to the target's Claim. The silence is what a requester
+sees: the longest time without an answer around a move (at 200 a second there are 5 ms between two answers anyway).
 """
 import contextlib
 import re
@@ -20,10 +20,11 @@ from peers import Peer
 from processes import StartError, free_port, http_json, wait_for
 from requester import Requester, quantile, trace_of_simulator
 from traffic import start_traffic, wait_for_traffic
-from worlds import ONLY_MESSAGES, even_out, exactly_once, fill, guild_ids, nats_bytes
+from worlds import ONLY_MESSAGES, ONLY_MODREPORTS, even_out, exactly_once, fill, guild_ids, nats_bytes
 
 RATE = 200               # requests a second to the one guild
 EVENTS_A_MB = 11500      # of the guild's rows in SQLite
+ANSWERS_A_MB = 5600      # of the peer's
 IDENTIFY_S = 6           # Discord lets a shard IDENTIFY each five
 DRAIN_EVENTS, DRAIN_REQUESTS = 600, 60  # a second
 TO_STANDBY, TO_STRANGER = "one, to its standby", "one, to a pod without its rows"
@@ -135,7 +136,7 @@ def respawned(bench):
         with Peer("discordjs", "respawn.mjs", bench.peers_folder, world.run_dir, env) as bot:
             bot.wait_for("discord.js has its guilds", lambda said: said.get("ready", 0) >= 100)
             start_traffic(world, {"events": 0, "interactions": 10**7, "interactions_per_s": RATE,
-                                  "interactions_in_flight": RATE * 10, "mix": {"report": 0, "track": 0, "modreport": 1}})
+                                  "interactions_in_flight": RATE * 10, "mix": ONLY_MODREPORTS})
             spans = []
             for n in range(times):
                 time.sleep(IDENTIFY_S)
@@ -153,7 +154,8 @@ def grow(path, megabytes):
     """The bot's answers of the past."""
     with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
         db.execute("""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-                      INSERT INTO answered SELECT 'old-' || i, printf('%.*c', 130, 'x'), i FROM n""", (megabytes * 5100,))
+                      INSERT INTO answered SELECT 'old-' || i, printf('%.*c', 130, 'x'), i FROM n""",
+                   (megabytes * ANSWERS_A_MB,))
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -1,11 +1,11 @@
 """rest - calls to Discord that wait in the outboxes: how fast do they leave, and does each once?
 
     limited:  notes, deletions and PATCHes of many guilds, all at once ─▶ outbox ─▶ 50 a second for all, 5 for a bucket
-    free:     interactions come while the pods are stopped, the edge defers each ─▶ the pods go on ─▶ outbox ─▶ a PATCH each,
-              which no global limit binds
+    free:     interactions come while the pods are stopped, the edge defers each ─▶ the pods go on ─▶ outbox ─▶ a
+              PATCH each, which no global limit binds
 
-A pod keeps to Discord's 50 a second by itself, whatever the simulator allows: only calls outside that limit show how fast
-the outbox is without it.
+A pod keeps to Discord's 50 a second by itself, whatever the simulator allows: only calls outside that limit show how
+fast the outbox is without it.
 """
 import contextlib
 import signal
@@ -16,7 +16,7 @@ from processes import StartError, http_json, wait_for
 from rest_rows import (BUCKET, GLOBAL, Guild, Mark, count_calls, count_effects, each, lines, make_rows, pace, prepare,
                        wait_until_calm)
 from traffic import start_traffic
-from worlds import gateways
+from worlds import ONLY_MODREPORTS, gateways
 
 LIMITED, FREE = "50 a second for all", "without a global limit"
 WINDOW_MS = 1000
@@ -38,7 +38,8 @@ def limited(bench):
             raise StartError("the calls have not come to an end")
         lost, repeated = count_effects(cluster, guilds, mark)
         called, told = count_calls(cluster, guilds, mark), pace(cluster, mark.arrival, WINDOW_MS)
-        return {"rows": rows, "per_s": early_rate(cluster, mark.arrival), "busiest_second": told[f"busiest_{WINDOW_MS}ms"],
+        return {"rows": rows, "per_s": early_rate(cluster, mark.arrival),
+                "busiest_second": told[f"busiest_{WINDOW_MS}ms"],
                 "refused": told["limited_user"] + told["limited_global"] + told["limited_shared"],
                 "lost": lost + rows - called["rows_called"], "repeated": repeated + called["tried_again"]}
 
@@ -71,13 +72,14 @@ def free(bench):
         mark = Mark(cluster)
         with stopped(gateways(cluster)):
             start_traffic(cluster, {"events": 0, "interactions": count, "interactions_in_flight": AT_ONCE,
-                                    "mix": {"report": 0, "track": 0, "modreport": 1}})
+                                    "mix": ONLY_MODREPORTS})
             wait_for("all interactions are deferred", lambda: interactions(cluster)["deferred"] == count, LIMIT_S)
         wait_for("each is finished", lambda: interactions(cluster)["completed"] == count, LIMIT_S, gateways(cluster))
         time.sleep(1)  # whatever comes twice
         calls = [a for a in lines(cluster, "arrival", mark.arrival) if not a["global"] and a["method"] == "PATCH"]
         seconds = (calls[-1]["at_us"] - calls[0]["at_us"]) / 1e6
-        return {"rows": count, "per_s": round(len(calls) / seconds, 1), "refused": sum(bool(a["refused"]) for a in calls),
+        return {"rows": count, "per_s": round(len(calls) / seconds, 1),
+                "refused": sum(bool(a["refused"]) for a in calls),
                 "lost": max(0, count - len(calls)), "repeated": max(0, len(calls) - count)}
 
 

@@ -3,8 +3,8 @@
     set up, one tracked message a guild ─▶ it is tracked again and again, each time a note in its thread, then deleted
           ─▶ all calls are made ─▶ the simulator's record of what came when
 
-A row is a note (POST with a nonce), a DELETE, or a PATCH of an interaction's webhook, which no global limit binds. One guild
-has a twenty-fifth of the notes, so that a bucket (five a second) holds it back.
+A row is a note (POST with a nonce), a DELETE, or a PATCH of an interaction's webhook, which no global limit binds. One
+guild has a twenty-fifth of the notes, so that a bucket (five a second) holds it back.
 """
 import collections
 import concurrent.futures
