@@ -4,6 +4,7 @@ It comes by `go install`; where it cannot be had, the result says why (`left_out
 """
 import http.client
 import json
+import re
 import time
 
 from go_tools import Missing, go_tool
@@ -24,7 +25,7 @@ def program(bench):
     try:
         return go_tool("rqlited", MODULE)
     except Missing as e:
-        bench.left_out["rqlite"] = str(e).strip()
+        bench.left_out["rqlite"] = re.sub(r"https?://\S+", "…", str(e)).strip()
         return None
 
 

@@ -301,9 +301,8 @@ enum status http_load_run(const struct http_load *what, struct err *err)
     static struct run l;
 
     l = (struct run){ .what = what };
-    enum status status = trace_open(&l, err);
-    if (status == STATUS_OK)
-        status = connect_all(&l, err);
+    TRY(trace_open(&l, err));
+    enum status status = connect_all(&l, err);
     int64_t cpu_us = load_cpu_us();
     if (status == STATUS_OK)
         status = go(&l, err);
