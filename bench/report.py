@@ -4,13 +4,12 @@ import html
 BAR, ROW, LABEL, GAP = 420, 22, 360, 8
 PEERS = ("discord.js", "express", "rqlite")  # their bars are grey
 
-
 COLUMNS = {"per_s": "a second", "cpu_us_each": "CPU µs each", "p50_us": "p50 µs", "p99_us": "p99 µs", "moves": "moves",
            "pause_p50_ms": "pause p50 ms", "pause_p99_ms": "pause p99 ms", "silence_p50_ms": "silence p50 ms",
            "silence_max_ms": "silence max ms", "during_p99_ms": "asked meanwhile, p99 ms", "moved_mb": "MB moved",
-           "first_s": "first s", "half_s": "half s", "last_s": "last s", "shards_s": "shards s", "idle_mib": "MiB idle", "memory_mib": "MiB",
-           "start_s": "start s", "requests": "requests", "failed": "failed", "rows": "calls", "refused": "429s",
-           "lost": "lost", "doubled": "doubled", "repeated": "repeated"}
+           "first_s": "first s", "half_s": "half s", "last_s": "last s", "shards_s": "shards s", "idle_mib": "MiB idle",
+           "memory_mib": "MiB", "start_s": "start s", "requests": "requests", "failed": "failed", "rows": "calls",
+           "refused": "429s", "lost": "lost", "doubled": "doubled", "repeated": "repeated"}
 PLOTS = {"per_s": "a second", "cpu_us_each": "CPU µs each", "silence_p50_ms": "ms without an answer around a move, p50",
          "last_s": "s until the last guild is served", "idle_mib": "MiB with all guilds idle",
          "start_s": "s from start to all guilds served"}
