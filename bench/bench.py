@@ -19,13 +19,13 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests/smoke")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests/smoke"), str(HERE.parent / "tests/flow")]
 import peers  # noqa: E402
 import report  # noqa: E402
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from processes import Process  # noqa: E402
 
-SCENARIOS = ("floors", "events", "interactions", "portal")
+SCENARIOS = ("floors", "events", "interactions", "portal", "handoff", "failover", "growth", "rest")
 
 
 def arguments():
@@ -71,7 +71,8 @@ class Bench:
 
     def __init__(self, args, run_dir, peers_folder):
         self.args, self.run_dir, self.peers_folder = args, run_dir, peers_folder
-        self.rates = {}  # by scenario: set by its first run, the same for all others
+        self.rates = {}     # by scenario: set by its first run, the same for all others
+        self.left_out = {}  # {what: why}
         self.bin = ROOT / "build/release/bin"
         self.tool_path = self.bin / "guildbus-bench"
         self.turn = 0
@@ -86,14 +87,15 @@ class Bench:
 
     def _options(self, **options):
         self.turn += 1
-        return Options(run_dir=self.folder(f"run-{self.turn}"), bin_dir=self.bin, seed=self.SEED, shards=1, **options)
+        return Options(run_dir=self.folder(f"run-{self.turn}"), bin_dir=self.bin, seed=self.SEED,
+                       **{"shards": 1, **options})
 
     def cluster(self, **options):
         """Started, with all guilds owned; a context."""
         cluster = Cluster(self._options(**options))
         try:
             cluster.start()
-            cluster.wait_until_owned()
+            cluster.wait_until_owned(self.patience_s)
         except BaseException:
             cluster.stop()
             raise
@@ -115,10 +117,10 @@ class Bench:
             raise StartError(done.stderr.strip())
         return json.loads(done.stdout)
 
-    def interleave(self, runs):
+    def interleave(self, runs, times=3):
         """{name: [figures, …]}, one of each in turn, so that a noisy minute meets everybody."""
         found = {name: [] for name in runs}
-        repeats = self.args.repeats or self.size(3, 1)
+        repeats = self.args.repeats or self.size(times, 1)
         for n in range(repeats):
             for name, run in runs.items():
                 say(f"  {name} ({n + 1} of {repeats})")
@@ -166,10 +168,12 @@ def main():
               "command": "./dev bench " + " ".join(sys.argv[1:]), "scenarios": {}}
     try:
         folder = peers.install(ROOT / "build/peers") if args.peers else None
-        run_all(Bench(args, run_dir, folder), result)
+        bench = Bench(args, run_dir, folder)
+        run_all(bench, result)
     except (StartError, peers.NoPeers) as e:
         print(f"./dev bench: {e}\nlogs: {run_dir}", file=sys.stderr)
         return 1
+    result["left_out"] = bench.left_out
     result["machine"]["load_after"] = round(os.getloadavg()[0], 2)
     print(report.as_text(result))
     if args.json:

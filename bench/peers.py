@@ -38,7 +38,7 @@ class Peer:
     """One of them: each line it prints is JSON; said() is all of them in one."""
 
     def __init__(self, name, script, folder, run_dir, env):
-        path = run_dir / f"{name}.db"
+        path, self.folder = run_dir / f"{name}.db", run_dir
         self.process = Process(name, ["node", folder / script], run_dir / f"{name}.log",
                                {"DB": str(path), "HOME": os.environ.get("HOME", "/"), **env})
 

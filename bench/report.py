@@ -1,15 +1,31 @@
 """report.py - a result of ./dev bench as text, and as Markdown with plots (SVG)."""
 import html
 
-BAR, ROW, LABEL, GAP = 420, 22, 330, 8
+BAR, ROW, LABEL, GAP = 420, 22, 360, 8
+PEERS = ("discord.js", "express", "rqlite")  # their bars are grey
+
+COLUMNS = {"per_s": "a second", "cpu_us_each": "CPU µs each", "p50_us": "p50 µs", "p99_us": "p99 µs", "moves": "moves",
+           "pause_p50_ms": "pause p50 ms", "pause_p99_ms": "pause p99 ms", "silence_p50_ms": "silence p50 ms",
+           "silence_max_ms": "silence max ms", "during_p99_ms": "asked meanwhile, p99 ms", "moved_mb": "MB moved",
+           "first_s": "first s", "half_s": "half s", "last_s": "last s", "shards_s": "shards s", "idle_mib": "MiB idle",
+           "memory_mib": "MiB", "start_s": "start s", "requests": "requests", "failed": "failed", "rows": "calls",
+           "refused": "429s", "lost": "lost", "doubled": "doubled", "repeated": "repeated"}
+PLOTS = {"per_s": "a second", "cpu_us_each": "CPU µs each", "silence_p50_ms": "ms without an answer around a move, p50",
+         "last_s": "s until the last guild is served", "idle_mib": "MiB with all guilds idle",
+         "start_s": "s from start to all guilds served"}
+
+
+def _number(value):
+    if value >= 100:
+        return f"{value:,.0f}"
+    if value >= 1:
+        return f"{value:,.{1 if value >= 10 else 2}f}".rstrip("0").rstrip(".")
+    return f"{value:.2g}"
 
 
 def _columns(figures):
     """{name: text} of what a table shows of one line's figures."""
-    names = {"per_s": "a second", "cpu_us_each": "CPU µs each", "p50_us": "p50 µs", "p99_us": "p99 µs",
-             "memory_mib": "MiB", "failed": "failed"}
-    found = {title: f"{figures[key]:,.0f}" if figures[key] >= 100 else f"{figures[key]:,.1f}".removesuffix(".0")
-             for key, title in names.items() if key in figures}
+    found = {title: _number(figures[key]) for key, title in COLUMNS.items() if key in figures}
     at = figures.get("at_rate")
     if at:
         found[f"p50 / p99 µs at {at['rate']:,.0f}/s"] = f"{at['p50_us']:,.0f} / {at['p99_us']:,.0f}"
@@ -49,8 +65,12 @@ def _head(result):
             f"Linux {m['kernel']}, nats-server {m['nats']}, load {m['load_before']} before; `{result['command']}`")
 
 
+def _left_out(result):
+    return [f"Left out: {what}: {' '.join(why.split())}" for what, why in result["left_out"].items()]
+
+
 def as_text(result):
-    parts = [_head(result)]
+    parts = [_head(result), *_left_out(result)]
     for name, scenario in result["scenarios"].items():
         parts += ["", name, _table(scenario["median"]), _stages(scenario["median"])]
     return "\n".join([*parts, "", _targets(result)] if result["targets"] else parts)
@@ -66,20 +86,22 @@ def bars(title, values):
     for n, (name, value) in enumerate(values.items()):
         y, width = 30 + n * (ROW + GAP), max(1, round(BAR * value / most))
         lines += [f'<text x="{LABEL - 8}" y="{y + 15}" text-anchor="end">{html.escape(name)}</text>',
-                  f'<rect x="{LABEL}" y="{y}" width="{width}" height="{ROW}" fill="{"#2b6cb0" if name == "ours" else "#a0aec0"}"/>',
-                  f'<text x="{LABEL + width + 6}" y="{y + 15}">{value:,.0f}</text>']
+                  f'<rect x="{LABEL}" y="{y}" width="{width}" height="{ROW}" '
+                  f'fill="{"#a0aec0" if name.startswith(PEERS) else "#2b6cb0"}"/>',
+                  f'<text x="{LABEL + width + 6}" y="{y + 15}">{_number(value)}</text>']
     return "\n".join([*lines, "</svg>", ""])
 
 
 def write(result, folder):
     """folder/report.md and its plots."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Bench", "", _head(result), ""]
+    parts = ["# Bench", "", _head(result), "", *_left_out(result), ""]
     if result["targets"]:
         parts += [_targets(result), ""]
     for name, scenario in result["scenarios"].items():
-        parts += [f"## {name}", "", "```", scenario["what"], "```", "", _table(scenario["median"]), _stages(scenario["median"]), ""]
-        for key, title in (("per_s", "a second"), ("cpu_us_each", "CPU µs each")):
+        parts += [f"## {name}", "", "```", scenario["what"], "```", "", _table(scenario["median"]),
+                  _stages(scenario["median"]), ""]
+        for key, title in PLOTS.items():
             values = {who: f[key] for who, f in scenario["median"].items() if key in f}
             if name != "floors" and len(values) > 1:
                 (folder / f"{name}-{key}.svg").write_text(bars(f"{name}, {title}", values))

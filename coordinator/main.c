@@ -32,7 +32,7 @@ static const struct config_row rows[] = {
     { "IDENTIFY_RESERVE_PERCENT", CONFIG_INT, ROW(identify_reserve_percent), .fallback = "10",
       .min = 0, .max = 100,
       .help = "part of Discord's daily session starts that no pod gets; 0: all may be used" },
-    { "MAX_MOVES", CONFIG_INT, ROW(max_moves), .fallback = "32", .min = 1, .max = 1000,
+    { "MAX_MOVES", CONFIG_INT, ROW(max_moves), .fallback = "16", .min = 1, .max = 1000,
       .help = "planned moves under way at once" },
     { "GUILDBUS_STANDBYS", CONFIG_INT, ROW(standbys), .fallback = "1", .min = 0,
       .max = MOST_STANDBYS, .help = "pods that follow each guild's log, to take it over at once" },

@@ -21,7 +21,7 @@
 enum { ANSWER_MAX = 1024 * 1024, PATIENCE_US = 10000000 };
 
 struct connection {
-    int fd;
+    int fd;              /* -1: broken, opened again for its next request */
     const char *request; /* NULL: idle */
     size_t size, sent, got;
     int64_t due_us;
@@ -36,7 +36,8 @@ struct run {
     int64_t started_us, heard_us;
     int epoll;
     struct latency latency;
-    size_t answered, deferred;
+    size_t answered, deferred, broken;
+    FILE *trace;
 };
 
 enum status http_target_read(const char *url, struct http_target *ret_target, struct err *err)
@@ -66,14 +67,39 @@ static enum status connect_one(struct run *l, struct connection *c, struct err *
     const struct http_target *t = l->what->target;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
 
-    c->answer = xcalloc(1, ANSWER_MAX);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&t->address, sizeof(t->address)) ||
         fcntl(c->fd, F_SETFL, O_NONBLOCK) ||
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &event))
         return err_set(err, STATUS_UNAVAILABLE, "%s: %s", t->host, strerrordesc_np(errno));
+    return STATUS_OK;
+}
+
+static void trace(struct run *l, const struct connection *c, int64_t now_us, bool answered)
+{
+    if (l->trace)
+        (void)fprintf(l->trace, "%" PRId64 " %" PRId64 " %d\n", c->due_us, now_us - c->due_us,
+                      answered);
+}
+
+/* The request that was on it has failed; with forgive the run goes on. */
+static enum status give_up(struct run *l, struct connection *c, struct err *err)
+{
+    if (!l->what->forgive)
+        return STATUS_UNAVAILABLE;
+    if (c->fd >= 0)
+        (void)close(c->fd);
+    c->fd = -1;
+    if (!c->request)
+        return STATUS_OK;
+    trace(l, c, clock_now_us(), false);
+    l->heard_us = clock_now_us();
+    l->broken++;
+    l->done++;
+    c->request = NULL;
     l->idle[l->idle_count++] = c;
+    *err = (struct err){ 0 };
     return STATUS_OK;
 }
 
@@ -81,8 +107,10 @@ static enum status send_more(struct run *l, struct connection *c, struct err *er
 {
     while (c->sent < c->size) {
         ssize_t n = send(c->fd, c->request + c->sent, c->size - c->sent, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN)
-            return err_set(err, STATUS_UNAVAILABLE, "send: %s", strerrordesc_np(errno));
+        if (n < 0 && errno != EAGAIN) {
+            (void)err_set(err, STATUS_UNAVAILABLE, "send: %s", strerrordesc_np(errno));
+            return give_up(l, c, err);
+        }
         if (n < 0)
             break;
         c->sent += (size_t)n;
@@ -102,6 +130,8 @@ static enum status start_next(struct run *l, int64_t due_us, struct err *err)
     c->size = strlen(c->request);
     c->sent = c->got = 0;
     c->due_us = due_us;
+    if (c->fd < 0 && connect_one(l, c, err) != STATUS_OK)
+        return give_up(l, c, err);
     return send_more(l, c, err);
 }
 
@@ -160,8 +190,10 @@ static void count_answer(struct run *l, struct connection *c)
     latency_add(&l->latency, (uint64_t)(now - c->due_us));
     l->heard_us = now;
     bool deferred = ok && l->what->deferred && strstr(c->answer, l->what->deferred);
+    bool answered = ok && !deferred && strstr(c->answer, l->what->expected);
     l->deferred += deferred;
-    l->answered += ok && !deferred && strstr(c->answer, l->what->expected);
+    l->answered += answered;
+    trace(l, c, now, answered);
     l->done++;
     c->request = NULL;
     l->idle[l->idle_count++] = c;
@@ -176,8 +208,10 @@ static enum status on_ready(struct run *l, struct connection *c, uint32_t events
     ssize_t n = recv(c->fd, c->answer + c->got, ANSWER_MAX - 1 - c->got, 0);
     if (n < 0 && errno == EAGAIN)
         return STATUS_OK;
-    if (n <= 0 || !c->request)
-        return err_set(err, STATUS_UNAVAILABLE, "the server closed a connection");
+    if (n <= 0 || !c->request) {
+        (void)err_set(err, STATUS_UNAVAILABLE, "the server closed a connection");
+        return give_up(l, c, err);
+    }
     c->got += (size_t)n;
     c->answer[c->got] = '\0';
     size_t size = answer_size(c);
@@ -213,10 +247,10 @@ static void print_result(const struct run *l, int64_t cpu_us)
 {
     int64_t took_us = l->heard_us - l->started_us;
 
-    (void)printf("{\"sent\":%zu,\"answered\":%zu,\"deferred\":%zu,\"failed\":%zu,"
+    (void)printf("{\"sent\":%zu,\"answered\":%zu,\"deferred\":%zu,\"failed\":%zu,\"broken\":%zu,"
                  "\"seconds\":%.3f,\"per_s\":%.0f,\"p50_us\":%" PRIu64 ",\"p90_us\":%" PRIu64
                  ",\"p99_us\":%" PRIu64 ",\"max_us\":%" PRIu64 ",\"generator_cpu_us_each\":%.2f}\n",
-                 l->done, l->answered, l->deferred, l->done - l->answered - l->deferred,
+                 l->done, l->answered, l->deferred, l->done - l->answered - l->deferred, l->broken,
                  (double)took_us / 1e6, (double)l->done * 1e6 / (double)took_us,
                  latency_at(&l->latency, 500), latency_at(&l->latency, 900),
                  latency_at(&l->latency, 990), l->latency.max_us, (double)cpu_us / (double)l->done);
@@ -229,13 +263,29 @@ static enum status connect_all(struct run *l, struct err *err)
     l->connections = xcalloc(count, sizeof(*l->connections));
     l->idle = xcalloc(count, sizeof(struct connection *));
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    for (size_t i = 0; i < count; i++)
-        TRY(connect_one(l, &l->connections[i], err));
+    for (size_t i = 0; i < count; i++) {
+        struct connection *c = &l->connections[i];
+        c->answer = xcalloc(1, ANSWER_MAX);
+        TRY(connect_one(l, c, err));
+        l->idle[l->idle_count++] = c;
+    }
+    return STATUS_OK;
+}
+
+static enum status trace_open(struct run *l, struct err *err)
+{
+    const char *path = l->what->trace;
+
+    l->trace = path ? fopen(path, "we") : NULL;
+    if (path && !l->trace)
+        return err_set(err, STATUS_UNAVAILABLE, "%s: %s", path, strerrordesc_np(errno));
     return STATUS_OK;
 }
 
 static void run_release(struct run *l)
 {
+    if (l->trace)
+        (void)fclose(l->trace);
     for (size_t i = 0; i < l->what->connections; i++) {
         if (l->connections[i].fd > 0)
             (void)close(l->connections[i].fd);
@@ -251,6 +301,7 @@ enum status http_load_run(const struct http_load *what, struct err *err)
     static struct run l;
 
     l = (struct run){ .what = what };
+    TRY(trace_open(&l, err));
     enum status status = connect_all(&l, err);
     int64_t cpu_us = load_cpu_us();
     if (status == STATUS_OK)

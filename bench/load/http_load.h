@@ -31,6 +31,8 @@ struct http_load {
     int64_t rate;         /* a second; 0: closed loop */
     const char *expected; /* in the body of a 200 that counts as answered */
     const char *deferred; /* … as deferred; NULL: none does */
+    bool forgive;         /* a connection that is refused or breaks fails its request only */
+    const char *trace; /* a file: "when it was due, its latency (both µs, monotonic), answered" */
 };
 /* Prints a line of JSON. */
 enum status http_load_run(const struct http_load *what, struct err *err) MUST_CHECK;

@@ -100,7 +100,9 @@ static struct http_load load_of(const struct load_options *o, const struct http_
                                .requests = xcalloc(count, sizeof(char *)),
                                .count = count,
                                .connections = (size_t)(o->connections ? o->connections : 1),
-                               .rate = o->rate };
+                               .rate = o->rate,
+                               .forgive = o->forgive,
+                               .trace = o->trace };
 }
 
 static void free_requests(const struct http_load *load)

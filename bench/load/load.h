@@ -20,9 +20,10 @@
 
 /* What the command line said; each verb has its own defaults for what is 0 or NULL. */
 struct load_options {
-    const char *url, *guilds, *folder, *cookie, *expect;
+    const char *url, *guilds, *folder, *cookie, *expect, *trace;
     int64_t count, connections, rate, seconds, seed, size, group;
-    bool full; /* SQLite: synchronous=FULL */
+    bool full;    /* SQLite: synchronous=FULL */
+    bool forgive; /* broken connections fail their requests only */
 };
 
 enum status load_interactions(const struct load_options *o, struct err *err) MUST_CHECK;

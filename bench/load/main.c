@@ -37,7 +37,9 @@ static const struct option options[] = {
     { "group", required_argument, NULL, 'o' },
     { "cookie", required_argument, NULL, 'k' },
     { "expect", required_argument, NULL, 'x' },
+    { "trace", required_argument, NULL, 't' },
     { "full", no_argument, NULL, 'F' },
+    { "forgive", no_argument, NULL, 'G' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
 };
@@ -46,7 +48,8 @@ static void usage(FILE *out)
 {
     (void)fputs("Usage: guildbus-bench VERB [--url URL] [--guilds ID,ID…] [--folder PATH]\n"
                 "       [--count N] [--connections N] [--rate PER_S] [--seconds N] [--seed N]\n"
-                "       [--size BYTES] [--group N] [--full] [--cookie TEXT] [--expect TEXT]\n\n",
+                "       [--size BYTES] [--group N] [--full] [--cookie TEXT] [--expect TEXT]\n"
+                "       [--trace FILE] [--forgive]\n\n",
                 out);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         (void)fprintf(out, "  %-13s %s\n", verbs[i].name, verbs[i].help);
@@ -95,8 +98,12 @@ static bool take_option(struct load_options *o, int option, const char *value)
         o->cookie = value;
     else if (option == 'x')
         o->expect = value;
+    else if (option == 't')
+        o->trace = value;
     else if (option == 'F')
         o->full = true;
+    else if (option == 'G')
+        o->forgive = true;
     else
         return false;
     return true;

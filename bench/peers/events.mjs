@@ -1,7 +1,9 @@
-// events.mjs - activity tracking by discord.js and better-sqlite3: one INSERT an event, as it comes.
+// events.mjs - activity tracking by discord.js and better-sqlite3: one INSERT an event, as it comes; interactions that
+// come over the gateway are kept and answered.
 //
 //     API=… TOKEN=… DB=… [SYNCHRONOUS=FULL] [SEGMENT=0] node events.mjs      prints how many rows it has written
-import { ChannelType, Client, Events, GatewayIntentBits as Intent } from 'discord.js';
+//     … node respawn.mjs                                                     runs it as a shard
+import { ChannelType, Client, Events, GatewayIntentBits as Intent, MessageFlags } from 'discord.js';
 
 import { open } from './database.mjs';
 import { measure } from './text.mjs';
@@ -12,7 +14,8 @@ const db = open(DB, `
         guild_id TEXT NOT NULL, channel_id TEXT NOT NULL, channel_category TEXT, recipient_id TEXT,
         char_count INTEGER NOT NULL, word_count INTEGER NOT NULL, react_count INTEGER NOT NULL DEFAULT 0,
         sent_at INTEGER NOT NULL, code_stats TEXT NOT NULL DEFAULT '[]', link_stats TEXT NOT NULL DEFAULT '[]');
-    CREATE TABLE IF NOT EXISTS channel_info(id TEXT PRIMARY KEY, name TEXT, category TEXT);`);
+    CREATE TABLE IF NOT EXISTS channel_info(id TEXT PRIMARY KEY, name TEXT, category TEXT);
+    CREATE TABLE IF NOT EXISTS commands(id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT NOT NULL);`);
 const findChannel = db.prepare('SELECT category FROM channel_info WHERE id = ?');
 const keepChannel = db.prepare('INSERT OR IGNORE INTO channel_info VALUES(?, ?, ?)');
 const insert = db.prepare(`INSERT OR IGNORE INTO message_stats(message_id, author_id, guild_id, channel_id,
@@ -21,6 +24,7 @@ const insert = db.prepare(`INSERT OR IGNORE INTO message_stats(message_id, autho
 const update = db.prepare(`UPDATE message_stats SET char_count = ?, word_count = ?, code_stats = ?, link_stats = ?
     WHERE message_id = ?`);
 const remove = db.prepare('DELETE FROM message_stats WHERE message_id = ?');
+const keepCommand = db.prepare('INSERT OR IGNORE INTO commands VALUES(?, ?, ?)');
 const react = db.prepare('UPDATE message_stats SET react_count = react_count + ? WHERE message_id = ?');
 
 function categoryOf(channel) {
@@ -37,7 +41,7 @@ let events = 0;
 const client = new Client({
     intents: [Intent.Guilds, Intent.GuildMembers, Intent.GuildMessages, Intent.GuildMessageReactions,
         Intent.MessageContent],
-    shards: 'auto', rest: { api: API.replace(/\/v10$/, '') },
+    ...process.env.SHARDING_MANAGER ? {} : { shards: 'auto' }, rest: { api: API.replace(/\/v10$/, '') },
 });
 client.on(Events.MessageCreate, message => {
     events++;
@@ -58,8 +62,13 @@ client.on(Events.MessageUpdate, (_, message) => {
 client.on(Events.MessageDelete, message => { events++; remove.run(message.id); });
 client.on(Events.MessageReactionAdd, reaction => { events++; react.run(1, reaction.message.id); });
 client.on(Events.MessageReactionRemove, reaction => { events++; react.run(-1, reaction.message.id); });
+client.on(Events.InteractionCreate, interaction => {
+    keepCommand.run(interaction.id, interaction.commandName, interaction.user.id);
+    interaction.reply({ content: 'Done.', flags: MessageFlags.Ephemeral });
+});
 client.on(Events.Error, error => { throw error; });
-client.once(Events.ClientReady, () => console.log(JSON.stringify({ ready: client.guilds.cache.size })));
+client.once(Events.ClientReady, () =>
+    console.log(JSON.stringify({ ready: client.guilds.cache.size, pid: process.pid })));
 
 let told = 0;
 setInterval(() => {

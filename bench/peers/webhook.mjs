@@ -1,13 +1,13 @@
 // webhook.mjs - interactions by express, discord-interactions and better-sqlite3: verified, executed in one
 // transaction, answered.
 //
-//     PUBLIC_KEY=… DB=… [SYNCHRONOUS=FULL] node webhook.mjs      prints its port
+//     PUBLIC_KEY=… DB=… [PORT=…] [SYNCHRONOUS=FULL] node webhook.mjs      prints its port
 import express from 'express';
 import { InteractionResponseType, InteractionType, verifyKeyMiddleware } from 'discord-interactions';
 
 import { open } from './database.mjs';
 
-const { PUBLIC_KEY, DB } = process.env;
+const { PUBLIC_KEY, DB, PORT = '0' } = process.env;
 const db = open(DB, `
     CREATE TABLE IF NOT EXISTS answered(request_id TEXT PRIMARY KEY, reply TEXT NOT NULL, at_ms INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS guilds(guild_id TEXT PRIMARY KEY, settings TEXT NOT NULL);`);
@@ -37,5 +37,5 @@ app.post('/webhooks/discord', verifyKeyMiddleware(PUBLIC_KEY), (request, respons
         return response.send({ type: InteractionResponseType.PONG });
     response.type('json').send(execute(interaction));
 });
-const server = app.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ port: server.address().port })));
+const server = app.listen(Number(PORT), '127.0.0.1', () => console.log(JSON.stringify({ port: server.address().port })));
 process.on('SIGTERM', () => process.exit(0));

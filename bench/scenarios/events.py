@@ -2,16 +2,18 @@
 
     ours:  simulator ══ws══▶ gateway ─▶ JetStream ─▶ owner ─▶ SQLite + the guild's log
     peers: simulator ══ws══▶ discord.js ─▶ one INSERT an event
+           rqlite's batch API alone ─▶ one INSERT an event, where `go install` can make it
 """
 import time
 
+import rqlite
 from peers import Peer
 from processes import StartError, wait_for
 from traffic import start_traffic, wait_for_traffic, wait_until_applied
 from stages import Stages
 from usage import Meter, memory_kib
+from worlds import ONLY_MESSAGES, applied, gateways
 
-ONLY_MESSAGES = {"create": 1, "update": 0, "delete": 0, "react": 0, "unreact": 0, "join": 0, "typing": 0}
 PEERS = {
     "discord.js + better-sqlite3, FULL": {"SYNCHRONOUS": "FULL"},
     "discord.js + better-sqlite3, NORMAL": {"SYNCHRONOUS": "NORMAL"},
@@ -28,7 +30,7 @@ def _figures(events, seconds, cpu, ours, memory):
             "memory_mib": round(memory / 1024, 1)}
 
 
-def _send(bench, world, count, applied, processes):
+def send(bench, world, count, applied, processes):
     """Sends count events; the seconds until applied() says that they are."""
     before, start = applied(), time.monotonic()
     start_traffic(world, {"events": count, "events_per_s": 0, "mix": ONLY_MESSAGES})
@@ -39,16 +41,16 @@ def _send(bench, world, count, applied, processes):
 def ours(bench):
     count = bench.size(40000, 8000)
     with bench.cluster(guilds=200, gateways=bench.args.pods) as cluster:
-        gateways = [cluster.processes[p] for p in cluster.pods]
+        pods = gateways(cluster)
 
-        def applied():
-            return sum(cluster.metrics(p).get("guildbus_events_applied_total", 0) for p in cluster.pods)
-        _send(bench, cluster, count // 4, applied, gateways)  # warm-up
-        meter = Meter({p.name: p.pid for p in [*gateways, cluster.processes["nats"]]})
+        def done():
+            return applied(cluster)
+        send(bench, cluster, count // 4, done, pods)  # warm-up
+        meter = Meter({p.name: p.pid for p in [*pods, cluster.processes["nats"]]})
         stages = Stages(cluster, cluster.pods)
-        seconds = _send(bench, cluster, count, applied, gateways)
+        seconds = send(bench, cluster, count, done, pods)
         cpu = meter.read()
-        memory = sum(memory_kib(p.pid) for p in gateways)
+        memory = sum(memory_kib(p.pid) for p in pods)
         wait_for_traffic(cluster)
         if not wait_until_applied(cluster):
             raise StartError("not every stored event was applied: the figure would be wrong")
@@ -64,9 +66,9 @@ def peer(bench, settings):
 
             def applied():
                 return bot.said().get("events", 0)
-            _send(bench, world, count // 4, applied, [bot.process])
+            send(bench, world, count // 4, applied, [bot.process])
             meter = Meter({"node": bot.pid})
-            seconds = _send(bench, world, count, applied, [bot.process])
+            seconds = send(bench, world, count, applied, [bot.process])
             return _figures(count, seconds, meter.read(), ["node"], memory_kib(bot.pid))
 
 
@@ -74,6 +76,9 @@ def run(bench):
     runs = {"ours": lambda: ours(bench)}
     if bench.args.peers:
         runs.update({name: lambda settings=settings: peer(bench, settings) for name, settings in PEERS.items()})
+        path = rqlite.program(bench)
+        if path:
+            runs[rqlite.NAME] = lambda: rqlite.once(bench, path, bench.size(40000, 8000))
     return bench.interleave(runs)
 
 

@@ -4,9 +4,9 @@
     peer:  HTTP ─▶ express ─▶ one transaction ─▶ HTTP
 """
 from peers import Peer
-from processes import http_json
 from stages import Stages
 from usage import Meter, memory_kib
+from worlds import guild_ids
 
 CONNECTIONS = 32
 PEER = "express + discord-interactions + better-sqlite3"
@@ -18,13 +18,9 @@ def _load(bench, url, guilds, count, rate=0):
     return bench.tool("interactions", **options, **({"rate": rate} if rate else {}))
 
 
-def _guild_ids(world):
-    return [g["id"] for g in http_json("GET", world.sim_admin + "/guilds")[1]]
-
-
 def _measure(bench, url, world, pids, answering):
     """Closed loop, then at a fixed rate, the same for everybody; with the stages of those that tell of them."""
-    count, guilds = bench.size(20000, 4000), _guild_ids(world)
+    count, guilds = bench.size(20000, 4000), guild_ids(world)
     _load(bench, url, guilds, count // 4)  # warm-up
     meter = Meter(pids)
     told = _load(bench, url, guilds, count)

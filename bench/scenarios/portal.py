@@ -1,9 +1,9 @@
 """portal - a guild's page and its JSON, asked by its owner, in a closed loop: HTTP ─▶ edge ─▶ NATS ─▶ owner ─▶ HTML."""
-from scenarios.events import ONLY_MESSAGES
 from portal import log_in
 from processes import http_json
 from traffic import start_traffic, wait_for_traffic, wait_until_applied
 from usage import Meter
+from worlds import ONLY_MESSAGES
 
 CONNECTIONS = 32
 

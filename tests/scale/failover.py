@@ -10,7 +10,6 @@ usage: ./dev scale failover [--guilds N] [--events N] [--standbys N] [--postgres
 """
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -20,18 +19,17 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "smoke"), str(HERE.parent / "flow")]
-from bus import JSON_TYPE, Bus  # noqa: E402
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from compare import compare, read_owners, read_record  # noqa: E402
+from lost_pod import kill_with_disk, lease_s, wait_served  # noqa: E402
 from processes import http_json, wait_for  # noqa: E402
 import traffic  # noqa: E402
 from traffic import record, start_traffic, stored_events, wait_for_traffic, wait_until_applied  # noqa: E402
+from usage import cpu_s, memory_kib  # noqa: E402
 
 LIMIT_S = 900
 GUILDS_A_SHARD = 1000  # Discord takes no more than 2,500
-AT_ONCE = 500        # portal requests under way
 SHARES = (0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
-TICKS = os.sysconf("SC_CLK_TCK")
 traffic.QUIET_S = 75  # a lost last event is looked for each 30 s
 
 
@@ -55,61 +53,17 @@ def say(text):
 
 # ---- what processes need ----
 
-def memory(process):
-    """(now, peak) in MB"""
-    with open(f"/proc/{process.pid}/status") as f:
-        kb = {line.split(":")[0]: int(line.split()[1]) for line in f if line.startswith(("VmRSS", "VmHWM"))}
-    return round(kb["VmRSS"] / 1024, 1), round(kb["VmHWM"] / 1024, 1)
-
-
-def cpu_s(process):
-    with open(f"/proc/{process.pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def megabytes(process, peak=False):
+    return round(memory_kib(process.pid, peak) / 1024, 1)
 
 
 def needs(cluster):
     """{process: (MB, peak MB, CPU s)} of those that run; PostgreSQL's many are left out."""
-    return {name: (*memory(p), cpu_s(p)) for name, p in cluster.processes.items()
+    return {name: (megabytes(p), megabytes(p, peak=True), cpu_s(p.pid)) for name, p in cluster.processes.items()
             if p.is_alive() and name != "postgres"}
 
 
 # ---- who serves ----
-
-def ask_many(bus, guilds):
-    """{guild: pod} of those that answer at once"""
-    served, waiting = {}, {}
-    todo = list(guilds)
-    end = time.monotonic() + 30
-    while (todo or waiting) and time.monotonic() < end:
-        while todo and len(waiting) < AT_ONCE:
-            guild = todo.pop()
-            reply = f"{bus.inbox}.{next(bus.numbers)}"
-            bus.replies[reply] = None
-            waiting[reply] = guild
-            body = json.dumps({"portal": {"guildId": str(guild), "overview": {}}})
-            bus.publish(f"guild.{guild}.portal", body, JSON_TYPE, reply)
-        bus.flush()
-        for reply in [r for r in waiting if bus.replies[r] is not None]:
-            guild, answer = waiting.pop(reply), bus.replies.pop(reply)
-            if not answer.headers.startswith("NATS/1.0 503"):
-                pod = json.loads(answer.body).get("portalReply", {}).get("pod")
-                served.update({guild: pod} if pod else {})
-    for reply in waiting:
-        bus.replies.pop(reply)
-    return served
-
-
-def wait_served(cluster, guilds, pods, began):
-    """Seconds after began at which the last of these guilds answers from one of these pods."""
-    left = set(guilds)
-    with Bus(cluster.nats_url) as bus:
-        def all_answer():
-            left.difference_update(g for g, pod in ask_many(bus, left).items() if pod in pods)
-            return not left
-        wait_for("every guild answers", all_answer, LIMIT_S, [cluster.processes[p] for p in pods])
-    return time.monotonic() - began
-
 
 def follow(cluster, pod, all_guilds, lost, began):
     """{share of the lost guilds: seconds} until the survivor owns all guilds, by its own count."""
@@ -150,17 +104,15 @@ def lose(cluster, args):
     lost = [g for g, pod in owners.items() if pod == victim]
     before = needs(cluster)
     say(f"killing {victim}, which owns {len(lost)} of {len(owners)} guilds, and deleting its disk")
-    began = time.monotonic()
-    cluster.processes[victim].stop(signal.SIGKILL, 30)
-    shutil.rmtree(cluster.data_dir(victim))
+    began = kill_with_disk(cluster, victim)
     curve = follow(cluster, survivor, len(owners), len(lost), began)
     say(f"owned again: { {f'{share:.0%}': s for share, s in curve.items()} } s after the kill")
-    answered = wait_served(cluster, owners, [survivor], began)
+    answered = max(wait_served(cluster, owners, [survivor], LIMIT_S).values()) - began
     say(f"each of {len(owners)} guilds has answered from {survivor} by {answered:.1f} s")
     after = needs(cluster)
     return {"guilds": len(owners), "lost": len(lost), "first_s": curve[SHARES[0]], "last_s": curve[1],
             "curve_s": {str(share): s for share, s in curve.items()}, "all_answered_s": round(answered, 1),
-            "lease_s": 4, "processes": {name: {"before_mb": before[name][0], "after_mb": now[0], "peak_mb": now[1],
+            "lease_s": lease_s(cluster), "processes": {name: {"before_mb": before[name][0], "after_mb": now[0], "peak_mb": now[1],
                                                "cpu_s": round(now[2] - before[name][2], 1)}
                                         for name, now in after.items()}}
 

@@ -290,11 +290,14 @@ class Cluster:
                 return found
             after = f"&after={page['next']}"
 
+    def order(self, path, body):
+        """(HTTP status, answer) of what only an operator may ask of the coordinator"""
+        return http_json("POST", self.coordinator_url + path, body,
+                         {"Authorization": "Bearer " + self.secret("coordinator_token")})
+
     def reassign(self, guild, pod):
         """(HTTP status, answer) of POST /reassign-guild"""
-        return http_json("POST", self.coordinator_url + "/reassign-guild",
-                         {"guild_id": str(guild), "pod_id": pod},
-                         {"Authorization": "Bearer " + self.secret("coordinator_token")})
+        return self.order("/reassign-guild", {"guild_id": str(guild), "pod_id": pod})
 
     def metrics(self, name):
         return metrics(self.admin_url(name) + "/metrics")

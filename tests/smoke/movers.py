@@ -12,10 +12,12 @@ PACE_S = 0.15    # between two moves of a thread
 
 
 class Movers:
-    def __init__(self, cluster, guilds, wanted):
-        self.cluster, self.wanted = cluster, wanted
+    """spans: when each move began and ended (monotonic)."""
+
+    def __init__(self, cluster, guilds, wanted, pace_s=PACE_S):
+        self.cluster, self.wanted, self.pace_s = cluster, wanted, pace_s
         self.lock, self.stopping = threading.Lock(), threading.Event()
-        self.done, self.failures, self.pauses_us = 0, [], []
+        self.done, self.failures, self.pauses_us, self.spans = 0, [], [], []
         parts = [guilds[n::THREADS] for n in range(THREADS)]
         self.threads = [threading.Thread(target=self._work, args=(part,), daemon=True) for part in parts if part]
 
@@ -41,7 +43,7 @@ class Movers:
                     self._move(guild)
                 except (OSError, KeyError, TypeError) as e:
                     self._failed(guild, repr(e))
-                self.stopping.wait(PACE_S)
+                self.stopping.wait(self.pace_s)
 
     def _failed(self, guild, why):
         with self.lock:
@@ -52,15 +54,16 @@ class Movers:
         pods = self.cluster.pods
         owner = self.cluster.assignments()[guild]
         target = pods[(pods.index(owner) + 1) % len(pods)]
+        began = time.monotonic()
         status, answer = self.cluster.reassign(guild, target)
         if status == 409:  # it moves already, by the coordinator's own will
             return
         if status != 202:
             self._failed(guild, f"POST /reassign-guild answered {status} {answer}")
             return
-        self._follow(guild, answer["move_id"])
+        self._follow(guild, answer["move_id"], began)
 
-    def _follow(self, guild, move_id):
+    def _follow(self, guild, move_id, began):
         end = time.monotonic() + MOVE_S
         while time.monotonic() < end:
             _, move = http_json("GET", f"{self.cluster.coordinator_url}/moves/{move_id}")
@@ -68,6 +71,7 @@ class Movers:
                 with self.lock:
                     self.done += 1
                     self.pauses_us.append(move["pause_us"])
+                    self.spans.append((began, time.monotonic()))
                 return
             if move["state"] not in OPEN:
                 self._failed(guild, f"move {move_id} ended {move['state']}: {move.get('error')}")
