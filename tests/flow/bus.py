@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 
+from nats_auth import INBOX, LOGIN
 from nats_client import connect
 
 Message = collections.namedtuple("Message", "subject headers body")
@@ -20,8 +21,8 @@ class Bus:
         self.buffer, self.arrived = b"", collections.deque()
         self.numbers, self.replies = itertools.count(1), {}
         self.info = json.loads(self._line(10).split(b" ", 1)[1])
-        self.inbox = f"_INBOX.flow{id(self):x}{time.monotonic_ns():x}"
-        hello = {"verbose": False, "pedantic": False, "name": name, "headers": True, "no_responders": True}
+        self.inbox = f"{INBOX}.flow{id(self):x}{time.monotonic_ns():x}"
+        hello = {"verbose": False, "pedantic": False, "name": name, "headers": True, "no_responders": True, **LOGIN}
         self._send(f"CONNECT {json.dumps(hello)}\r\nSUB {self.inbox}.* 0\r\n".encode())
         self.flush()
 

@@ -4,6 +4,8 @@ import json
 import socket
 import urllib.parse
 
+from nats_auth import INBOX, LOGIN
+
 
 def connect(urls, timeout_s=10):
     """A socket to the first of these servers (nats://host:port,…) that lets us in."""
@@ -22,8 +24,9 @@ class NatsClient:
         self.socket = connect(url, timeout_s)
         self.file = self.socket.makefile("rb")
         self.file.readline()  # INFO
-        self.inbox = f"_INBOX.look.{id(self)}"
-        self._send(f'CONNECT {{"verbose":false,"name":"look","headers":true}}\r\nSUB {self.inbox} 1\r\n')
+        self.inbox = f"{INBOX}.look{id(self)}"
+        hello = {"verbose": False, "name": "look", "headers": True, **LOGIN}
+        self._send(f"CONNECT {json.dumps(hello)}\r\nSUB {self.inbox} 1\r\n")
 
     def close(self):
         self.file.close()
