@@ -385,7 +385,7 @@ static void name_inbox(struct bus *bus, const struct bus_config *config)
 void bus_inbox_new(const struct bus *bus, char ret_subject[BUS_INBOX_SIZE])
 {
     /* two tokens more than the prefix: open_inbox's subscription takes one */
-    (void)snprintf(ret_subject, BUS_INBOX_SIZE, "%smany.%016" PRIx64, bus->inbox,
+    (void)snprintf(ret_subject, BUS_INBOX_SIZE, "%.100smany.%016" PRIx64, bus->inbox,
                    sign_random_u64());
 }
 

@@ -9,29 +9,26 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-enum {
-    VIOLATION_EACH_MS = 1000, /* a forbidden publish comes as often as the program wants to send */
-    REFUSAL_EACH_MS = 10000,
-};
-
 static struct metric violations_total =
     METRIC_COUNTER("guildbus_nats_permission_violations_total",
                    "messages and subscriptions that NATS did not allow this program");
 
 static _Atomic bool is_refused; /* the last attempt to connect was, for who we are */
 
-/* Says at most one line in a while, and with it how many it has left out. */
+/* Lets so many lines through in a while, and counts those that it leaves out. */
 struct seldom {
-    _Atomic int64_t next_ms;
-    _Atomic int64_t left_out;
+    int64_t most, each_ms;
+    _Atomic int64_t ends_ms, said, left_out;
 };
 
-static bool may_say(struct seldom *s, int64_t each_ms, int64_t *ret_left_out)
+static bool may_say(struct seldom *s, int64_t *ret_left_out)
 {
-    int64_t now_ms = clock_now_ms(), next_ms = atomic_load(&s->next_ms);
+    int64_t now_ms = clock_now_ms(), ends_ms = atomic_load(&s->ends_ms);
 
-    if (now_ms < next_ms ||
-        !atomic_compare_exchange_strong(&s->next_ms, &next_ms, now_ms + each_ms)) {
+    if (now_ms >= ends_ms &&
+        atomic_compare_exchange_strong(&s->ends_ms, &ends_ms, now_ms + s->each_ms))
+        atomic_store(&s->said, 0);
+    if (atomic_fetch_add(&s->said, 1) >= s->most) {
         atomic_fetch_add(&s->left_out, 1);
         return false;
     }
@@ -47,12 +44,13 @@ void bus_refused_init(void)
 /* text: Permissions Violation for Publish to "log.3.7" */
 static void tell_violation(const char *text)
 {
-    static struct seldom seldom;
+    /* a forbidden publish comes as often as the program wants to send */
+    static struct seldom seldom = { .most = 10, .each_ms = 1000 };
     const char *open = strchr(text, '"'), *end = open ? strchr(open + 1, '"') : NULL;
     char subject[LOG_QUOTE_SIZE];
     int64_t left_out;
 
-    if (!may_say(&seldom, VIOLATION_EACH_MS, &left_out))
+    if (!may_say(&seldom, &left_out))
         return;
     (void)snprintf(subject, sizeof(subject), "%.*s", end ? (int)(end - open - 1) : 0,
                    end ? open + 1 : "");
@@ -77,12 +75,12 @@ bool bus_refused_note(natsStatus s)
 
 void bus_refused_connect(natsStatus s)
 {
-    static struct seldom seldom;
+    static struct seldom seldom = { .most = 1, .each_ms = 10000 };
     int64_t left_out;
     natsStatus told;
 
     atomic_store(&is_refused, s == NATS_CONNECTION_AUTH_FAILED);
-    if (s != NATS_CONNECTION_AUTH_FAILED || !may_say(&seldom, REFUSAL_EACH_MS, &left_out))
+    if (s != NATS_CONNECTION_AUTH_FAILED || !may_say(&seldom, &left_out))
         return;
     log_error(
         "nats_key_refused", "more=%" PRId64 " text=%s next=%s", left_out,

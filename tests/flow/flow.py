@@ -102,12 +102,17 @@ class Flow:
         self.programs.append(p)
         return p.start()
 
+    def nats_users(self):
+        """Those of nats() and of what spawn() starts from now on."""
+        self.auth = self.auth or NatsAuth(self.folder / "nats-auth", self.bin_dir)
+        return self.auth
+
     def nats(self, port=0, name="nats"):
         """(process, url) of a nats-server with JetStream and users."""
         port, monitor = port or free_port(), free_port()
-        self.auth = self.auth or NatsAuth(self.folder / "nats-auth", self.bin_dir)
+        auth = self.nats_users()
         p = self.spawn(name, ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js", "-sd", self.folder / name,
-                              "-c", self.auth.config], self.auth.server_env)
+                              "-c", auth.config], auth.server_env)
         wait_for("nats-server answers", answers(f"http://{HOST}:{monitor}/healthz"), LIMIT_S, [p])
         return p, f"nats://{HOST}:{port}"
 

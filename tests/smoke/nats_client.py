@@ -13,7 +13,9 @@ def connect(urls, timeout_s=10):
     for url in urls.split(","):
         parts = urllib.parse.urlsplit(url)
         try:
-            return socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
+            found = socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a PING waits for the ack of what was before it
+            return found
         except OSError as e:
             wrong = e
     raise OSError(f"no NATS server at {urls}: {wrong}") from wrong
