@@ -72,7 +72,7 @@ static bool decode(const char *text, uint8_t *data, size_t size)
         bits -= 8;
         data[used++] = (uint8_t)(held >> bits);
     }
-    return true;
+    return !(held & ((1U << bits) - 1)); /* one way to write each key */
 }
 
 void nkey_make(char ret_seed[NKEY_SEED_SIZE])
