@@ -35,7 +35,7 @@ struct bus_auth {
     }
 /* NOLINTEND(bugprone-macro-parentheses) */
 
-/* What no single row can say: a line for each that is wrong, as config_load writes them. */
-bool bus_auth_check(const struct bus_auth *auth, FILE *errors) MUST_CHECK;
+/* What no single row can say: a line for each that is wrong, as config_load writes them. url: NATS_URL, or NULL. */
+bool bus_auth_check(const char *url, const struct bus_auth *auth, FILE *errors) MUST_CHECK;
 
 #endif

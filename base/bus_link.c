@@ -165,7 +165,7 @@ static natsStatus try_servers(struct bus_link *link, const char *urls, bool is_l
     pthread_mutex_lock(&link->mu);
     link->lost = false; /* the last one's callbacks are over */
     pthread_mutex_unlock(&link->mu);
-    return s == NATS_OK ? natsConnection_Connect(ret_nc, link->options) : s;
+    return s == NATS_OK ? bus_options_connect(link->options, ret_nc) : s;
 }
 
 /* First those that are configured, then those that the servers told of, then the one that was lost:

@@ -99,21 +99,39 @@ static bool read_seed(const char *seed, uint8_t raw[SEED_BYTES])
     return good;
 }
 
+static enum status open_seed(const char *seed, struct sign_key **ret_key, struct err *err)
+{
+    uint8_t raw[SEED_BYTES];
+    bool good = read_seed(seed, raw);
+    enum status status = good ? sign_private_key_new(raw + 2, ret_key, err)
+                              : err_set(err, STATUS_INVALID, "is no NKey seed of a user (SU…)");
+
+    explicit_bzero(raw, sizeof(raw));
+    return status;
+}
+
 enum status nkey_public(const char *seed, char ret_public[NKEY_PUBLIC_SIZE], struct err *err)
 {
     CLEANUP(sign_key_free) struct sign_key *key = NULL;
-    uint8_t raw[SEED_BYTES], out[PUBLIC_BYTES] = { IS_USER };
+    uint8_t out[PUBLIC_BYTES] = { IS_USER };
     char hex[65];
 
-    bool good = read_seed(seed, raw);
-    enum status status = good ? sign_private_key_new(raw + 2, &key, err)
-                              : err_set(err, STATUS_INVALID, "is no NKey seed of a user (SU…)");
-    explicit_bzero(raw, sizeof(raw));
-    if (status != STATUS_OK)
-        return status;
+    TRY(open_seed(seed, &key, err));
     sign_public_hex(key, hex);
     must(sign_unhex(hex, out + 1, KEY_SIZE));
     put_crc(out, sizeof(out) - CRC_SIZE);
     encode(out, sizeof(out), ret_public);
+    return STATUS_OK;
+}
+
+enum status nkey_sign(const char *seed, const char *nonce,
+                      uint8_t ret_signature[NKEY_SIGNATURE_SIZE], struct err *err)
+{
+    CLEANUP(sign_key_free) struct sign_key *key = NULL;
+    char hex[2 * NKEY_SIGNATURE_SIZE + 1];
+
+    TRY(open_seed(seed, &key, err));
+    TRY(sign_make(key, nonce, NULL, 0, hex, err));
+    must(sign_unhex(hex, ret_signature, NKEY_SIGNATURE_SIZE));
     return STATUS_OK;
 }

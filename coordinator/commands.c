@@ -73,7 +73,7 @@ static bool complain(FILE *errors, const char *line)
 bool coordinator_config_check(const void *config, FILE *errors)
 {
     const struct coordinator_config *c = config;
-    bool good = bus_auth_check(&c->nats_auth, errors);
+    bool good = bus_auth_check(c->nats_url, &c->nats_auth, errors);
 
     if (!c->deploy_commands)
         return good;

@@ -61,7 +61,7 @@ static bool is_site(const char *url)
 bool edge_config_check(const void *config, FILE *errors)
 {
     const struct edge_config *c = config;
-    bool good = bus_auth_check(&c->nats_auth, errors);
+    bool good = bus_auth_check(c->nats_url, &c->nats_auth, errors);
     uint64_t id;
 
     if (c->application_id && !id_parse(c->application_id, &id))

@@ -46,5 +46,5 @@ bool gateway_settings_check(const void *settings, FILE *errors)
 {
     const struct gateway_settings *s = settings;
 
-    return bus_auth_check(&s->nats_auth, errors);
+    return bus_auth_check(s->nats_url, &s->nats_auth, errors);
 }

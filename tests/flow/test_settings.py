@@ -65,6 +65,9 @@ def wrong_values(flow, program, good, wrong):
     for name in {"NATS_CERT_FILE", "NATS_KEY_FILE"} & set(wrong):  # one of them without the other
         code, _, told = call(flow, program, "--print-config", **{**good, name: __file__})
         expect(code == 2 and f"{name} needs it beside" in told, f"{program} takes {name} alone: exit {code}\n{told}")
+    if "NATS_URL" in wrong:
+        code, _, told = call(flow, program, "--print-config", **{**good, "NATS_URL": "nats://me:word@127.0.0.1:4222"})
+        expect(code == 2 and "NATS_URL: names a user" in told, f"{program} takes two logins: exit {code}\n{told}")
     for name, value in wrong.items():  # each is wrong by itself, too
         code, _, told = call(flow, program, "--print-config", **{**good, name: value})
         expect(code == 2 and f"{name}: " in told, f"{program} takes {name}={value}: exit {code}\n{told}")

@@ -3,6 +3,7 @@
     auth = NatsAuth(folder, bin_dir)       nats-server -c auth.config, with auth.server_env
     auth.of("guildbus-edge")               what the program needs in its environment
     violations(log text)                   what the server refused, line by line
+    nats_auth.py FOLDER BIN_DIR            the same files, for a shell
 
 The tests' user may do everything; it stands in no file but the one written here. Test tools log in with LOGIN, which a
 server without users passes over.
@@ -10,6 +11,7 @@ server without users passes over.
 import pathlib
 import re
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 AUTH_CONF = ROOT / "deploy/nats/auth.conf"
@@ -51,3 +53,7 @@ class NatsAuth:
 
 def violations(text):
     return REFUSED.findall(text)
+
+
+if __name__ == "__main__":
+    NatsAuth(sys.argv[1], sys.argv[2])
