@@ -57,11 +57,12 @@ static void encode(const uint8_t *data, size_t size, char *text)
 static bool decode(const char *text, uint8_t *data, size_t size)
 {
     unsigned held = 0;
+    size_t used = 0;
     int bits = 0;
 
     if (strlen(text) != (size * 8 + 4) / 5)
         return false;
-    for (size_t used = 0; *text; text++) {
+    for (; *text; text++) {
         const char *digit = strchr(alphabet, *text);
         if (!digit)
             return false;
@@ -72,7 +73,7 @@ static bool decode(const char *text, uint8_t *data, size_t size)
         bits -= 8;
         data[used++] = (uint8_t)(held >> bits);
     }
-    return !(held & ((1U << bits) - 1)); /* one way to write each key */
+    return used == size && !(held & ((1U << bits) - 1)); /* one way to write each key */
 }
 
 void nkey_make(char ret_seed[NKEY_SEED_SIZE])

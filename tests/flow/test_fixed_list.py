@@ -65,8 +65,8 @@ def more(cluster, events):
 
 
 def body(flow):
-    cluster = FixedCluster(Options(run_dir=flow.folder / "cluster", bin_dir=flow.bin_dir, gateways=1, guilds=5, shards=2,
-                                   nats_users=flow.args.users))
+    cluster = FixedCluster(Options(run_dir=flow.folder / "cluster", bin_dir=flow.bin_dir, gateways=1, guilds=5,
+                                   shards=2, nats_users=flow.args.users))
     flow.clusters.append(cluster)
     cluster.start()
     bus = Bus(cluster.nats_url)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The keys of all programs are changed as docs/runbook.md says, under traffic: nothing is lost, former keys are refused."""
+"""All keys are changed under traffic as docs/runbook.md says: nothing is lost, the former ones are refused."""
 import shutil
 import subprocess
 
@@ -30,6 +30,10 @@ def restart(flow, cluster, name):
 def traffic(cluster, interactions=True):
     start_traffic(cluster, {"events": 10_000_000, "events_per_s": 150,
                             **({"interactions": 1_000_000, "interactions_per_s": 10} if interactions else {})})
+
+
+def events_sent(cluster):
+    return http_json("GET", cluster.sim_admin + "/traffic")[1]["events_sent"]
 
 
 def end_traffic(cluster):
@@ -69,9 +73,8 @@ def body(flow):
     traffic(cluster)
     restart_nats(flow, cluster)
     say("NATS knows the new spare keys")
-    before = http_json("GET", cluster.sim_admin + "/traffic")[1]["events_sent"]
-    wait_for("traffic goes on", lambda: http_json("GET", cluster.sim_admin + "/traffic")[1]["events_sent"] > before + 300,
-             LIMIT_S)
+    before = events_sent(cluster)
+    wait_for("traffic goes on", lambda: events_sent(cluster) > before + 300, LIMIT_S)
     end_traffic(cluster)
     told = http_json("GET", cluster.sim_admin + "/report")[1]["interactions"]
     expect(not told["failed"] and told["answered"] == told["sent"] > 0, f"interactions: {told}")

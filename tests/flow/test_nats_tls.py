@@ -6,7 +6,8 @@ import subprocess
 from flow import HOST, LIMIT_S, Skipped, answers, expect, free_port, run, say, wait_for
 
 CONFIG = """include "{auth}"
-tls {{ cert_file: "{folder}/{server}.pem", key_file: "{folder}/{server}.key", ca_file: "{folder}/ca.pem", verify: true }}
+tls {{ cert_file: "{folder}/{server}.pem", key_file: "{folder}/{server}.key"
+      ca_file: "{folder}/ca.pem", verify: true }}
 """
 
 
@@ -47,8 +48,8 @@ def server(flow, certificates, name):
     auth, port, monitor = flow.nats_users(), free_port(), free_port()
     config = flow.folder / f"{name}.conf"
     config.write_text(CONFIG.format(auth=auth.config.relative_to(flow.folder), folder=certificates.folder, server=name))
-    p = flow.spawn(name, ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js", "-sd", flow.folder / f"{name}-js",
-                          "-c", config], auth.server_env)
+    p = flow.spawn(name, ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js",
+                          "-sd", flow.folder / f"{name}-js", "-c", config], auth.server_env)
     wait_for("nats-server answers", answers(f"http://{HOST}:{monitor}/healthz"), LIMIT_S, [p])
     return p, f"nats://{HOST}:{port}"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""deploy/nats/auth.conf: each user may do what its programs do, and everything else is refused; a hole would be seen."""
+"""deploy/nats/auth.conf: each user may do what its programs do, all else is refused; a hole would be seen."""
 import itertools
 import json
 
@@ -126,7 +126,8 @@ PLANTED = (
     ('"$JS.API.STREAM.PURGE.SNAPSHOTS"', '"$JS.API.STREAM.PURGE.*"', "gateway may publish $JS.API.STREAM.PURGE.EVENTS"),
     ('"guild.*.portal owner"', '"guild.*.portal"', f"gateway may subscribe guild.{GUILD}.portal"),
     ('"pod.*.control", "assignment.*"', '"pod.*.control"', f"coordinator may not publish assignment.{GUILD}"),
-    ('"$JS.API.STREAM.CREATE.EVENTS"', '"$JS.API.STREAM.*.EVENTS"', "coordinator may publish $JS.API.STREAM.DELETE.EVENTS"),
+    ('"$JS.API.STREAM.CREATE.EVENTS"', '"$JS.API.STREAM.*.EVENTS"',
+     "coordinator may publish $JS.API.STREAM.DELETE.EVENTS"),
     ('"$JS.API.>"', '"$JS.API.STREAM.>"', "operator may not publish $JS.API.INFO"),
 )
 
@@ -214,10 +215,11 @@ def holes_are_seen(flow):
 def keys(server):
     """Both keys of a user are let in, nobody else is."""
     for user in USERS:
-        with Session(server.url, server.auth, user, f"{user}.spare", server.auth.server_env[user.upper() + "_NKEY_SPARE"]):
-            pass
+        spare = server.auth.server_env[f"{user.upper()}_NKEY_SPARE"]
+        Session(server.url, server.auth, user, f"{user}.spare", spare).close()
     strange = {"no key": lambda info: {}, "a wrong password": lambda info: {"user": "tests", "pass": "guess"},
-               "another's public key": nkey_login(server.auth.seed_file("edge"), server.auth.server_env["OPERATOR_NKEY"])}
+               "another's public key": nkey_login(server.auth.seed_file("edge"),
+                                                  server.auth.server_env["OPERATOR_NKEY"])}
     for what, login in strange.items():
         try:
             Bus(server.url, login=login).close()
@@ -279,7 +281,8 @@ def answered(asker, owner, subject):
 def refusals_are_told(flow, server):
     """A program with another's key says what it may not do; one with a key that nobody knows, that it is refused."""
     wrong = coordinator(flow, server, "as-edge", server.auth.seed_file("edge"))
-    for told in ("action=subscribe subject=\"_INBOX.coordinator.", "action=publish subject=\"$JS.API.STREAM.INFO.EVENTS\""):
+    for told in ('action=subscribe subject="_INBOX.coordinator.',
+                 'action=publish subject="$JS.API.STREAM.INFO.EVENTS"'):
         wait_for(f"the coordinator says {told}", lambda told=told: told in wrong.log_text(), LIMIT_S, [wrong])
         line = next(line for line in wrong.log_text().splitlines() if told in line)
         for word in ("level=error", "event=nats_permission_violation", "NATS_NKEY_SEED"):

@@ -1,4 +1,4 @@
-"""nats_auth.py - least privilege for a NATS server of ours: deploy/nats/auth.conf, keys of its own, and a user for tests.
+"""nats_auth.py - least privilege for a NATS server of ours: deploy/nats/auth.conf, its keys, and a user for tests.
 
     auth = NatsAuth(folder, bin_dir)       nats-server -c auth.config, with auth.server_env
     auth.of("guildbus-edge")               what the program needs in its environment

@@ -14,7 +14,7 @@ def connect(urls, timeout_s=10):
         parts = urllib.parse.urlsplit(url)
         try:
             found = socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a PING waits for the ack of what was before it
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a PING waits for an ack
             return found
         except OSError as e:
             wrong = e

@@ -102,7 +102,8 @@ def verdict(cluster, args):
     refused = cluster.nats_refusals()
     for line in refused:
         say(line)
-    good = (clean and not refused and not result["nats_violations"] and not events["lost"] and not events["duplicated"] and not report["failed"] and not report["doubled"]
+    good = (clean and not refused and not violations
+            and not events["lost"] and not events["duplicated"] and not report["failed"] and not report["doubled"]
             and report["answered"] == report["sent"]
             and not result["handoffs"]["failed"] and result["handoffs"]["done"] >= args.moves and portal["ok"]
             and events["sent"] >= args.events)
