@@ -312,7 +312,8 @@ class Cluster:
         """What NATS refused to anybody: the programs may do all that they try."""
         names = [p.name for p in self.nats.processes] if self.nats else ["nats"]
         return [f"{name}: {line}" for name in names
-                for line in violations(self.processes[name].log_path.read_text("utf-8", "replace"))]
+                for path in sorted((self.run_dir / "log").glob(f"{name}.*log"))
+                for line in violations(path.read_text("utf-8", "replace"))]
 
     def stored_owners(self):
         """{guild: pod} of the coordinator's tables, for when it does not run any more."""
