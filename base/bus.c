@@ -395,6 +395,13 @@ static void name_inbox(struct bus *bus, const struct bus_config *config)
                    config->inbox_prefix ? config->inbox_prefix : "_INBOX", unique);
 }
 
+void bus_inbox_new(const struct bus *bus, char ret_subject[BUS_INBOX_SIZE])
+{
+    /* two tokens more than the prefix: open_inbox's subscription takes one */
+    (void)snprintf(ret_subject, BUS_INBOX_SIZE, "%.100smany.%016" PRIx64, bus->inbox,
+                   sign_random_u64());
+}
+
 /* THREAD: the link's. */
 static natsStatus open_inbox(void *ctx, struct bus_conn *conn)
 {

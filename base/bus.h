@@ -20,13 +20,14 @@
 #include "base/status.h"
 
 struct bus;
+struct bus_auth;
 struct bus_sub;
 
 struct bus_config {
-    const char *url;          /* nats://host:port[,…] */
-    const char *name;         /* the connection's name in `nats server report connections` */
-    const char *inbox_prefix; /* NULL: _INBOX */
-    const char *creds_file;   /* NULL: none */
+    const char *url;             /* nats://host:port[,…] */
+    const char *name;            /* the connection's name in `nats server report connections` */
+    const char *inbox_prefix;    /* NULL: _INBOX */
+    const struct bus_auth *auth; /* NULL: NATS asks nobody who he is; lives as long as the bus */
     /* A connection that is silent for so long, or takes nothing for a third of it, is given up for
      * another one; 0: 15 s. Short for who must never wait in a publish, long for who keeps the
      * server busy: a PING waits its turn behind what was sent before it. */
@@ -45,6 +46,8 @@ void bus_close(struct bus *bus);
 DEFINE_CLEANUP(struct bus *, bus_close)
 
 bool bus_is_connected(const struct bus *bus);
+/* While no bus is connected: that NATS is away, or that it refuses the program's key. */
+const char *bus_why_away(void);
 /* The connected server's version, e.g. 2.9.10, from the INFO line it greets with (libnats keeps it
  * to itself). Blocks up to 2 s: for start-up. */
 enum status bus_server_version(struct bus *bus, int ret_version[3], struct err *err) MUST_CHECK;
@@ -118,6 +121,9 @@ void bus_request_in_turn(struct bus *bus, const struct bus_out *out,
 /* Blocks. For start-up and tools, never on a loop. *ret_data is malloc'd, NUL added. */
 enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int timeout_ms,
                              char **ret_data, size_t *ret_size, struct err *err) MUST_CHECK;
+/* A subject for answers that many come on, for one subscriber: unlike any other, and below the inbox prefix. */
+enum { BUS_INBOX_SIZE = 128 };
+void bus_inbox_new(const struct bus *bus, char ret_subject[BUS_INBOX_SIZE]);
 /* Waits until the server has seen all that was sent before. */
 enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/bus_options.h"
+#include "base/bus_refused.h"
 #include "base/bus_url.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -123,6 +124,8 @@ static void on_nats_closed(natsConnection *nc UNUSED, void *closure)
 static void on_nats_error(natsConnection *nc UNUSED, natsSubscription *sub UNUSED, natsStatus s,
                           void *closure UNUSED)
 {
+    if (bus_refused_note(s))
+        return;
     if (s == NATS_SLOW_CONSUMER)
         atomic_fetch_add(&dropped, 1);
     log_warn("nats_error", "text=\"%s\"", natsStatus_GetText(s));
@@ -166,7 +169,7 @@ static natsStatus try_servers(struct bus_link *link, const char *urls, bool is_l
     pthread_mutex_lock(&link->mu);
     link->lost = false; /* the last one's callbacks are over */
     pthread_mutex_unlock(&link->mu);
-    return s == NATS_OK ? natsConnection_Connect(ret_nc, link->options) : s;
+    return s == NATS_OK ? bus_options_connect(link->options, ret_nc) : s;
 }
 
 /* First those that are configured, then those that the servers told of, then the one that was lost:
@@ -219,6 +222,7 @@ static natsStatus make(struct bus_link *link)
     natsConnection *nc = NULL;
     natsStatus s = connect_any(link, &nc);
 
+    bus_refused_connect(s);
     if (s != NATS_OK)
         return s;
     struct bus_conn *conn = xcalloc(1, sizeof(*conn));
@@ -289,14 +293,15 @@ static enum status make_first(struct bus_link *link, const struct bus_config *co
                               struct err *err)
 {
     char shown[512];
+    natsStatus last;
 
     (void)bus_url_show(config->url, shown, sizeof(shown));
     for (;;) {
         natsStatus s = make(link);
         if (s == NATS_OK)
             return STATUS_OK;
-        log_warn("nats_unreachable", "url=%s text=\"%s\" retry_in_ms=%d", shown,
-                 natsStatus_GetText(s), FIRST_RETRY_MS);
+        log_warn("nats_unreachable", "url=%s text=\"%s\" why=%s retry_in_ms=%d", shown,
+                 natsStatus_GetText(s), LOG_QUOTE(nats_GetLastError(&last)), FIRST_RETRY_MS);
         for (int waited = 0; waited < FIRST_RETRY_MS; waited += 50) {
             if (config->give_up && config->give_up(config->ctx))
                 return err_set(err, STATUS_UNAVAILABLE, "gave up connecting to NATS at %s", shown);
@@ -322,6 +327,7 @@ enum status bus_link_open(const struct bus_config *config, const struct bus_link
     struct bus_link *link = xcalloc(1, sizeof(*link));
 
     init_changed(link);
+    bus_refused_init();
     link->events = *events;
     link->urls = xstrdup(config->url);
     natsStatus s = natsOptions_Create(&link->options);
@@ -331,9 +337,9 @@ enum status bus_link_open(const struct bus_config *config, const struct bus_link
         s = bus_io_use(link->options, &link->made_io);
     if (s == NATS_OK && !set_callbacks(link->options, link))
         s = NATS_INVALID_ARG;
-    enum status status = s == NATS_OK ? make_first(link, config, err)
-                                      : err_set(err, STATUS_INVALID, "%s: NATS: %s", "options",
-                                                natsStatus_GetText(s));
+    enum status status =
+        s == NATS_OK ? make_first(link, config, err)
+                     : err_set(err, STATUS_INVALID, "NATS's options: %s", nats_GetLastError(&s));
     if (status == STATUS_OK && pthread_create(&link->maker, NULL, keep_connected, link)) {
         link->closing = true;
         hold(link);

@@ -51,8 +51,8 @@ natsStatus bus_options_set(natsOptions *o, const struct bus_config *config)
     SET(natsOptions_SetIOBufSize(o, READ_AT_ONCE));
     if (config->inbox_prefix)
         SET(natsOptions_SetCustomInboxPrefix(o, config->inbox_prefix));
-    if (config->creds_file)
-        SET(natsOptions_SetUserCredentialsFromFiles(o, config->creds_file, NULL));
+    if (config->auth)
+        SET(bus_options_set_auth(o, config->auth));
 #undef SET
     return s;
 }

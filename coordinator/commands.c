@@ -73,10 +73,10 @@ static bool complain(FILE *errors, const char *line)
 bool coordinator_config_check(const void *config, FILE *errors)
 {
     const struct coordinator_config *c = config;
-    bool good = true;
+    bool good = bus_auth_check(c->nats_url, &c->nats_auth, errors);
 
     if (!c->deploy_commands)
-        return true;
+        return good;
     if (!c->discord_token)
         good = complain(errors, "DISCORD_TOKEN: is not set: DEPLOY_COMMANDS needs the bot's token");
     else if (!http_takes_token(c->discord_token))

@@ -14,6 +14,7 @@
 #include "coordinator/rebalance.h"
 #include "coordinator/state.h"
 #include "messages/streams.h"
+#include "messages/subjects.h"
 
 enum {
     MAILBOX_CAPACITY = 16384,
@@ -427,7 +428,12 @@ static bool open_commands(struct coordinator *c)
 static bool open_bus(struct coordinator *c)
 {
     const struct bus_config config = {
-        .url = c->config->nats_url, .name = "guildbus-coordinator", .give_up = is_stopping, .ctx = c
+        .url = c->config->nats_url,
+        .name = "guildbus-coordinator",
+        .inbox_prefix = SUBJECT_INBOX_COORDINATOR,
+        .auth = &c->config->nats_auth,
+        .give_up = is_stopping,
+        .ctx = c,
     };
     struct err err = { 0 };
 
@@ -510,7 +516,7 @@ void coordinator_stop(struct coordinator *c)
 bool coordinator_is_ready(struct coordinator *c, const char **ret_why)
 {
     const char *why = !atomic_load(&c->up)         ? "starting: waits for NATS and the database"
-                      : !atomic_load(&c->bus_ok)   ? "NATS is not connected"
+                      : !atomic_load(&c->bus_ok)   ? bus_why_away()
                       : !atomic_load(&c->store_ok) ? "the database does not answer"
                                                    : NULL;
     *ret_why = why;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/bus_auth.h"
 #include "base/loop.h"
 #include "base/mailbox.h"
 #include "base/service.h"
@@ -25,6 +26,7 @@ struct coordinator_config {
     int64_t history_days, identify_reserve_percent;
     const char *discord_token, *application_id, *discord_api_url; /* for the commands only */
     bool deploy_commands;
+    struct bus_auth nats_auth;
     struct service_config service;
 };
 

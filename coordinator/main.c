@@ -12,6 +12,7 @@
 static const struct config_row rows[] = {
     { "NATS_URL", CONFIG_URL, ROW(nats_url), .fallback = "nats://127.0.0.1:4222",
       .help = "where NATS is" },
+    BUS_AUTH_ROWS(struct coordinator_config, nats_auth),
     { "DATABASE_URL", CONFIG_STRING, ROW(database_url), .secret = true,
       .help = "PostgreSQL, for any number of replicas; unset: SQLite in DATA_DIR, for one" },
     { "DATA_DIR", CONFIG_STRING, ROW(data_dir), .fallback = "data",

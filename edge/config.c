@@ -16,6 +16,7 @@ const struct config_row edge_config_rows[] = {
       .help = "a file to write the port to once it listens" },
     { "NATS_URL", CONFIG_URL, AT(nats_url), .fallback = "nats://127.0.0.1:4222",
       .help = "where NATS is" },
+    BUS_AUTH_ROWS(struct edge_config, nats_auth),
     { "DISCORD_PUBLIC_KEY", CONFIG_HEX32, AT(public_key), .required = true,
       .help = "the application's public key, from Discord's developer portal" },
     { "DISCORD_APPLICATION_ID", CONFIG_SNOWFLAKE, AT(application_id), .required = true,
@@ -60,7 +61,7 @@ static bool is_site(const char *url)
 bool edge_config_check(const void *config, FILE *errors)
 {
     const struct edge_config *c = config;
-    bool good = true;
+    bool good = bus_auth_check(c->nats_url, &c->nats_auth, errors);
     uint64_t id;
 
     if (c->application_id && !id_parse(c->application_id, &id))

@@ -8,12 +8,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/bus_auth.h"
 #include "base/service.h"
 
 struct edge_config {
     const char *http_bind, *http_port_file;
     int64_t http_port;
     const char *nats_url;
+    struct bus_auth nats_auth;
     const char *public_key, *application_id, *client_secret, *api_url;
     const char *portal_url, *session_secret;
     int64_t defer_ms, repeat_ms, signature_window_s, max_body;

@@ -6,6 +6,7 @@
 #include "edge/edge.h"
 #include "edge/port_file.h"
 #include "edge/portal.h"
+#include "messages/subjects.h"
 
 enum {
     DRAIN_MS = 3000,
@@ -34,7 +35,7 @@ static bool is_ready(void *ctx, const char **ret_why)
 {
     const struct program *p = ctx;
 
-    *ret_why = "NATS is away";
+    *ret_why = bus_why_away();
     return p->edge.bus && bus_is_connected(p->edge.bus);
 }
 
@@ -44,6 +45,8 @@ static void open_bus(struct program *p)
 {
     struct bus_config config = { .url = p->config.nats_url,
                                  .name = "guildbus-edge",
+                                 .inbox_prefix = SUBJECT_INBOX_EDGE,
+                                 .auth = &p->config.nats_auth,
                                  .patience_ms = PATIENCE_MS,
                                  .give_up = is_stopping,
                                  .ctx = p };

@@ -36,6 +36,7 @@ int main(int argc, char **argv)
         .purpose = "Holds Discord gateway sessions, owns guilds and runs their moderation.",
         .config = &program.settings,
         .common = &program.settings.service,
+        .check = gateway_settings_check,
         .on_stop = on_stop,
         .is_ready = is_ready,
         .ctx = &program,

@@ -18,6 +18,7 @@
 #include "gateway/owner.h"
 #include "gateway/shards.h"
 #include "messages/streams.h"
+#include "messages/subjects.h"
 
 enum {
     LOOK_MS = 200,
@@ -150,7 +151,12 @@ static bool open_bus(struct pod *pod)
 {
     char *name = xasprintf("guildbus-gateway/%s %s", pod->settings->pod, GUILDBUS_VERSION);
     const struct bus_config config = {
-        .url = pod->settings->nats_url, .name = name, .give_up = give_up, .ctx = pod->service
+        .url = pod->settings->nats_url,
+        .name = name,
+        .inbox_prefix = SUBJECT_INBOX_GATEWAY,
+        .auth = &pod->settings->nats_auth,
+        .give_up = give_up,
+        .ctx = pod->service,
     };
     struct err err = { 0 };
 
@@ -263,7 +269,7 @@ void pod_free(struct pod *pod)
 bool pod_is_ready(const struct pod *pod, const char **ret_why)
 {
     if (!bus_is_connected(pod->bus)) {
-        *ret_why = "NATS is away";
+        *ret_why = bus_why_away();
         return false;
     }
     return !pod->membership || membership_is_ready(pod->membership, ret_why);

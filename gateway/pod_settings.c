@@ -13,6 +13,7 @@ const struct config_row gateway_settings_rows[] = {
           "the coordinator's HTTP API; shown to operators, the pod itself speaks to the coordinator over NATS" },
     { "NATS_URL", CONFIG_URL, FIELD(nats_url), .fallback = "nats://127.0.0.1:4222",
       .help = "where NATS is" },
+    BUS_AUTH_ROWS(struct gateway_settings, nats_auth),
     { "DATA_DIR", CONFIG_STRING, FIELD(data_dir), .fallback = "data",
       .help = "folder of the pod's SQLite database" },
     { "DISCORD_TOKEN", CONFIG_STRING, FIELD(token), .required = true, .secret = true,
@@ -40,3 +41,10 @@ const struct config_row gateway_settings_rows[] = {
     SERVICE_CONFIG_ROWS(struct gateway_settings, service),
 };
 const size_t gateway_settings_count = ARRAY_LEN(gateway_settings_rows);
+
+bool gateway_settings_check(const void *settings, FILE *errors)
+{
+    const struct gateway_settings *s = settings;
+
+    return bus_auth_check(s->nats_url, &s->nats_auth, errors);
+}

@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/sign.h"
 #include "base/xmem.h"
 #include "gateway/guild.h"
 #include "gateway/js.h"
@@ -28,7 +27,8 @@ struct reader {
     enum reader_of of;
     uint64_t serial; /* of the request that makes the consumer */
     char name[NAME_SIZE];
-    struct subject stream, inbox;
+    struct subject stream;
+    char inbox[BUS_INBOX_SIZE];
     struct bus_sub *sub;
     size_t left; /* of the batch that was asked for */
     int64_t deadline_ms;
@@ -80,7 +80,7 @@ void guild_reader_more(struct guild *g)
     (void)snprintf(api, sizeof(api), "$JS.API.CONSUMER.MSG.NEXT.%.31s.%s", r->stream.text, r->name);
     int size = snprintf(body, sizeof(body), "{\"batch\":%d,\"no_wait\":true}", BATCH);
     const struct bus_out out = {
-        .subject = api, .reply = r->inbox.text, .data = body, .size = (size_t)size
+        .subject = api, .reply = r->inbox, .data = body, .size = (size_t)size
     };
     r->left = BATCH;
     keep_patience(g);
@@ -198,10 +198,9 @@ void guild_reader_open(struct guild *g, enum reader_of of, uint64_t from_seq)
         r->stream = subject_log_stream(g->id);
     else
         (void)snprintf(r->stream.text, sizeof(r->stream.text), "%s", STREAM_EVENTS);
-    (void)snprintf(r->inbox.text, sizeof(r->inbox.text), "_INBOX.%016" PRIx64 "%016" PRIx64,
-                   sign_random_u64(), sign_random_u64());
-    const struct bus_subscription what = { r->inbox.text, NULL,     g->owner->box,
-                                           on_message,    g->owner, g->id };
+    bus_inbox_new(g->owner->bus, r->inbox);
+    const struct bus_subscription what = { r->inbox,   NULL,     g->owner->box,
+                                           on_message, g->owner, g->id };
     if (bus_subscribe(g->owner->bus, &what, &r->sub, &err) != STATUS_OK) {
         end(g, STATUS_UNAVAILABLE);
         return;

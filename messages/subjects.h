@@ -13,6 +13,11 @@
 
 enum { SUBJECT_SIZE = 128, SUBJECT_PARTITIONS = 16, SUBJECT_TOKEN_SIZE = 65 };
 
+/* Where each program listens for answers; nobody else may (deploy/nats/auth.conf). */
+#define SUBJECT_INBOX_EDGE        "_INBOX.edge"
+#define SUBJECT_INBOX_GATEWAY     "_INBOX.gateway"
+#define SUBJECT_INBOX_COORDINATOR "_INBOX.coordinator"
+
 struct subject {
     char text[SUBJECT_SIZE];
 };

@@ -1,15 +1,24 @@
 #!/usr/bin/env bash
-# Runs a command with a nats-server of its own: run_with_nats.sh COMMAND [ARG…]
+# Runs a command with a nats-server of its own: run_with_nats.sh [--user USER] COMMAND [ARG…]
 #
 # JetStream is on, with a temporary store. The server chooses its port; the command finds its URL in
 # NATS_URL. It is stopped and its files are removed when the command ends. Exits 77 when nats-server
 # is missing. NATS_SERVER names another binary.
+#
+# With --user (edge, gateway, coordinator) the server has the users of deploy/nats/auth.conf: NATS_NKEY_SEED_FILE is the
+# key of USER, for programs and what stands for them; NATS_TESTS_URL is for the test itself, who may do everything. It
+# fails when the server refused anybody anything. guildbusctl stands beside the command.
 set -euo pipefail
 
 say() { echo "run_with_nats: $*" >&2; }
 
+user=
+if [ "${1:-}" = --user ] && [ $# -gt 1 ]; then
+    user=$2
+    shift 2
+fi
 if [ $# -eq 0 ]; then
-    say "usage: run_with_nats.sh COMMAND [ARG...]"
+    say "usage: run_with_nats.sh [--user USER] COMMAND [ARG...]"
     exit 2
 fi
 server=${NATS_SERVER:-$(command -v nats-server || true)}
@@ -50,6 +59,15 @@ port: -1
 ports_file_dir: "$dir"
 jetstream { store_dir: "$dir/store" }
 CONF
+if [ -n "$user" ]; then
+    python3 "$(dirname "$0")/smoke/nats_auth.py" "$dir" "$(dirname "$1")"
+    echo "include auth.conf" >>"$dir/server.conf"
+    set -a
+    # shellcheck disable=SC1091 # made just now
+    . "$dir/keys/nats.env"
+    set +a
+    export NATS_NKEY_SEED_FILE=$dir/keys/$user.seed
+fi
 # It goes with this script, also when that is killed.
 setpriv --pdeathsig TERM -- "$server" -c "$dir/server.conf" >"$dir/server.log" 2>&1 &
 server_pid=$!
@@ -81,9 +99,14 @@ until grep -q "Server is ready" "$dir/server.log"; do
 done
 
 export NATS_URL=$url
+[ -z "$user" ] || export NATS_TESTS_URL=${url/:\/\//://tests:tests@}
 "$@" &
 command_pid=$!
 code=0
 wait "$command_pid" || code=$?
 command_pid=
+if [ -n "$user" ] && grep -E ' Violation - |authentication error' "$dir/server.log" >&2; then
+    say "NATS refused that: see deploy/nats/auth.conf"
+    code=1
+fi
 exit "$code"

@@ -1,4 +1,4 @@
-/* guildbusctl-api - the verbs of guildbusctl that ask the coordinator or Discord. Started by
+/* guildbusctl-api - the verbs of guildbusctl that ask the coordinator or Discord, or need libraries. Started by
  * guildbusctl. */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "coordinator/ctl/api.h"
 #include "coordinator/ctl/api_print.h"
+#include "coordinator/ctl/nats_keys.h"
 #include "coordinator/ctl/request.h"
 
 enum {
@@ -272,7 +273,7 @@ static const struct {
     const char *name;
     int words;
     enum ctl_exit (*run)(const struct request *r);
-    bool is_discords; /* needs no coordinator */
+    bool is_alone; /* needs no coordinator */
 } verbs[] = {
     { "status", 0, on_status, false },
     { "pods", 0, on_pods, false },
@@ -285,6 +286,8 @@ static const struct {
     { "reshard", 1, on_reshard, false },
     { "history", 1, on_history, false },
     { "deploy-commands", 0, on_deploy_commands, true },
+    { "nats-keys", 1, on_nats_keys, true },
+    { "rotate-nats-key", 2, on_rotate_nats_key, true },
 };
 
 static bool read_count(const char *text, int64_t max, int64_t *ret)
@@ -354,7 +357,7 @@ static enum ctl_exit run(struct request *r)
             continue;
         if (r->word_count > verbs[i].words)
             return usage("one word too many: ", r->words[verbs[i].words]);
-        enum ctl_exit code = verbs[i].is_discords ? CTL_DONE : api_open(&r->api);
+        enum ctl_exit code = verbs[i].is_alone ? CTL_DONE : api_open(&r->api);
         if (code == CTL_DONE)
             code = verbs[i].run(r);
         api_close(r->api);

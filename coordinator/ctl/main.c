@@ -34,6 +34,10 @@ static const char help[] =
     "  history [GUILD]       who owned what, when and why, the latest first [--limit N]\n"
     "  deploy-commands       compares the bot's commands with those that Discord has and writes them if\n"
     "                        something differs [--dry-run] [--guild GUILD]\n"
+    "  nats-keys FOLDER      makes the programs' keys for NATS that are not there yet, and nats.env with\n"
+    "                        their public halves for nats-server (deploy/nats/auth.conf)\n"
+    "  rotate-nats-key FOLDER USER\n"
+    "                        the user's spare key becomes its key, and a new spare one is made\n"
     "  decode                message body on stdin -> JSON [--subject SUBJECT]; exit code always 0:\n"
     "                        nats sub --translate 'guildbusctl decode' SUBJECT\n"
     "\n"
@@ -120,9 +124,11 @@ static int run_api(char **argv)
 
 static bool is_api_verb(const char *verb)
 {
-    static const char *const verbs[] = { "status",   "pods",    "guilds",         "moves",
-                                         "reassign", "drain",   "undrain",        "rebalance",
-                                         "reshard",  "history", "deploy-commands" };
+    static const char *const verbs[] = {
+        "status",          "pods",      "guilds",         "moves",   "reassign",
+        "drain",           "undrain",   "rebalance",      "reshard", "history",
+        "deploy-commands", "nats-keys", "rotate-nats-key"
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (!strcmp(verb, verbs[i]))

@@ -2,6 +2,7 @@
 """up.py - ./dev up: a whole Guildbus on this machine until Ctrl-C, with a line that tells how it is."""
 import argparse
 import fcntl
+import json
 import os
 import pathlib
 import signal
@@ -77,11 +78,19 @@ def table(cluster):
     return "\n".join("  " + "  ".join(cell.ljust(w) for cell, w in zip(r, widths)).rstrip() for r in [head, *rows])
 
 
+def write_context(cluster):
+    """What makes the nats command the operator."""
+    path = cluster.run_dir / "nats.json"
+    path.write_text(json.dumps({"description": "./dev up", "url": cluster.nats_url, "inbox_prefix": "_INBOX.operator",
+                                "nkey": str(cluster.auth.seed_file("operator"))}, indent=2) + "\n")
+    return path
+
+
 def write_env(cluster):
     """A file to source in another terminal; it names secrets, so nobody else may read it."""
     path = cluster.run_dir / "env"
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
-        f.write(f"export NATS_URL={cluster.nats_url}\nexport CONFIG_SERVICE_URL={cluster.coordinator_url}\n"
+        f.write(f"export NATS_CONTEXT={write_context(cluster)}\nexport CONFIG_SERVICE_URL={cluster.coordinator_url}\n"
                 f"export COORDINATOR_TOKEN={cluster.secret('coordinator_token')}\n"
                 f"export PATH={cluster.options.bin_dir}:$PATH\n")
     return os.path.relpath(path)

@@ -219,8 +219,11 @@ def run(args, folder):
     say("checking")
     violations, figures = check_folder(folder)
     print_violations(violations, lambda text: print(text, file=sys.stderr, flush=True))
+    refused = stage.nats_refusals()
+    for line in refused[:20]:
+        print(f"NATS refused a program: {line}", file=sys.stderr, flush=True)
     print(json.dumps(summary(folder, violations, figures)), flush=True)
-    return not violations
+    return not violations and not refused
 
 
 def end_all(stage):

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 
-from nats_link import Link
+from nats_link import INBOX, Link
 from portal import log_in
 from processes import http_json
 from wire import Malformed, decode
@@ -95,7 +95,7 @@ class Asker(Worker):
         begin = time.time()
         try:
             if not self.link:
-                self.link = Link(self.stage.nats_url, self.name, 1, inbox=f"_INBOX.{self.name}")
+                self.link = Link(self.stage.nats_url, self.name, 1, inbox=f"{INBOX}.{self.name}")
             reply = self.link.next_inbox()
             begin = time.time()
             self.ops.put({"op": "asked", "query": query, "guild": guild, "begin": begin, "reply": reply})

@@ -7,9 +7,14 @@ THREAD: confined to whoever opened it.
 """
 import itertools
 import json
+import pathlib
 import socket
+import sys
 import time
 import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "smoke"))
+from nats_auth import INBOX, LOGIN  # noqa: E402, F401
 
 BATCH = 500
 COUNTS = 5
@@ -45,7 +50,7 @@ class Link:
         self.buffer, self.numbers, self.waiting = bytearray(), itertools.count(2), []
         self.inbox = f"{inbox}.{id(self):x}.{time.monotonic_ns():x}"
         hello = {"verbose": False, "pedantic": False, "name": name, "headers": True, "no_responders": True,
-                 "lang": "py", "version": "1", "protocol": 1}
+                 "lang": "py", "version": "1", "protocol": 1, **LOGIN}
         self.send(f"CONNECT {json.dumps(hello)}\r\nSUB {self.inbox}.* 1\r\nPING\r\n".encode())
 
     def _connect(self, timeout_s):

@@ -10,7 +10,7 @@ import sqlite3
 import time
 
 from load import portal_request
-from nats_link import Link
+from nats_link import INBOX, Link
 from processes import http_json
 from wire import decode
 
@@ -41,7 +41,7 @@ class Settling:
         if wrong:
             return wrong
         try:
-            self.link = self.link or Link(self.stage.nats_url, "settling", 2)
+            self.link = self.link or Link(self.stage.nats_url, "settling", 2, inbox=f"{INBOX}.settling")
             owners = self.stage.assignments()
             wrong += [f"guild {g} has no owner" for g in self.guilds if g not in owners]
             wrong += self._open_moves()

@@ -118,14 +118,8 @@ class Stage(Cluster):
         self.say(f"starting {name}")
         return p.start()
 
-    def _start_nats(self):
-        if self.options.nats_servers == 1:
-            super()._start_nats()
-            return
-        self.nats = NatsCluster(self.run_dir, self.options.nats_servers, say=self.say,
-                                more=["--no_advertise=true"])  # or clients would find ways past the links
-        self.processes.update({p.name: p for p in self.nats.processes})
-        self.nats.start()
+    def _start_nats_servers(self, **more):
+        super()._start_nats_servers(**more, more=["--no_advertise=true"])  # or clients would find ways past the links
 
     def nats_ports(self):
         return self.nats.ports if self.nats else [self.ports["nats"]]

@@ -405,7 +405,7 @@ class Bad(unittest.TestCase):
 
     def test_a_stale_owner_answers(self):
         late = overview(900, 2, epoch=1, pod="gw-1")
-        late.to = "_INBOX.reader0.1"
+        late.to = "_INBOX.operator.reader0.1"
         self.h.answers.append(late)
         self.h.ops.append({"op": "asked", "query": "overview", "guild": GUILD, "begin": 4.9, "reply": late.to})
         self.assertEqual(self.found(), {})  # it was asked before the claim

@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 
+from nats_auth import INBOX, LOGIN
 from nats_client import connect
 
 Message = collections.namedtuple("Message", "subject headers body")
@@ -15,13 +16,14 @@ class NoResponders(Exception):
 
 
 class Bus:
-    def __init__(self, url, name="flow"):
+    def __init__(self, url, name="flow", login=lambda info: LOGIN, inbox=INBOX):
         self.socket = connect(url)
         self.buffer, self.arrived = b"", collections.deque()
         self.numbers, self.replies = itertools.count(1), {}
         self.info = json.loads(self._line(10).split(b" ", 1)[1])
-        self.inbox = f"_INBOX.flow{id(self):x}{time.monotonic_ns():x}"
-        hello = {"verbose": False, "pedantic": False, "name": name, "headers": True, "no_responders": True}
+        self.inbox = f"{inbox}.flow{id(self):x}{time.monotonic_ns():x}"
+        hello = {"verbose": False, "pedantic": False, "name": name, "headers": True, "no_responders": True,
+                 **login(self.info)}
         self._send(f"CONNECT {json.dumps(hello)}\r\nSUB {self.inbox}.* 0\r\n".encode())
         self.flush()
 
@@ -48,8 +50,8 @@ class Bus:
         else:
             self._send(f"PUB {subject} {reply} {len(body)}\r\n".encode() + body + b"\r\n")
 
-    def subscribe(self, subject):
-        self._send(f"SUB {subject} {next(self.numbers)}\r\n".encode())
+    def subscribe(self, subject, queue=""):
+        self._send(f"SUB {subject} {queue} {next(self.numbers)}\r\n".encode())
         self.flush()
 
     def flush(self):
@@ -93,10 +95,13 @@ class Bus:
         if words[0] == "PING":
             self._send(b"PONG\r\n")
         elif words[0] == "-ERR":
-            raise OSError(f"NATS says {line.decode()}")
+            self._refused(line.decode())
         elif words[0] in ("MSG", "HMSG"):
             self._message(words)
         return line
+
+    def _refused(self, line):
+        raise OSError(f"NATS says {line}")
 
     def _message(self, words):
         payload = self._take(int(words[-1]) + 2, 30)[:-2]

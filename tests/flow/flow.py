@@ -25,6 +25,7 @@ from bus import JSON_TYPE, Bus, NoResponders  # noqa: E402, F401
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from compare import Held, Sent, compare, compare_rows, read_owners, read_record  # noqa: E402
 from go_tools import Missing, go_tool  # noqa: E402, F401
+from nats_auth import NatsAuth, violations  # noqa: E402
 from processes import HOST, Process, answers, free_port, http_json, http_request, wait_for  # noqa: E402, F401
 from traffic import record, start_traffic, stored_events  # noqa: E402, F401
 
@@ -64,7 +65,9 @@ class Flow:
     def __init__(self, bin_dir, folder):
         self.bin_dir, self.folder = pathlib.Path(bin_dir), pathlib.Path(folder)
         self.clusters, self.programs = [], []
+        self.auth = None       # of the servers that nats() starts
         self.may_fail = set()  # processes whose end was part of the test
+        self.may_be_refused = False  # by NATS
         self.figures = None    # what the test has measured
 
     # ---- starting ----
@@ -92,16 +95,24 @@ class Flow:
         return path
 
     def spawn(self, name, argv, env=None):
-        """A process of the test's own, outside any cluster."""
+        """A process of the test's own, outside any cluster; one that speaks NATS as its own user there."""
+        env = {**(self.auth.of(str(argv[0])) if self.auth else {}), **(env or {})}
         argv = [self.program(argv[0]) if str(argv[0]).startswith("guildbus") else argv[0], *argv[1:]]
-        p = Process(name, argv, self.folder / f"{name}.log", {k: str(v) for k, v in (env or {}).items()})
+        p = Process(name, argv, self.folder / f"{name}.log", {k: str(v) for k, v in env.items()})
         self.programs.append(p)
         return p.start()
 
+    def nats_users(self):
+        """Those of nats() and of what spawn() starts from now on."""
+        self.auth = self.auth or NatsAuth(self.folder / "nats-auth", self.bin_dir)
+        return self.auth
+
     def nats(self, port=0, name="nats"):
-        """(process, url) of a nats-server with JetStream."""
+        """(process, url) of a nats-server with JetStream and users."""
         port, monitor = port or free_port(), free_port()
-        p = self.spawn(name, ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js", "-sd", self.folder / name])
+        auth = self.nats_users()
+        p = self.spawn(name, ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js", "-sd", self.folder / name,
+                              "-c", auth.config], auth.server_env)
         wait_for("nats-server answers", answers(f"http://{HOST}:{monitor}/healthz"), LIMIT_S, [p])
         return p, f"nats://{HOST}:{port}"
 
@@ -141,6 +152,8 @@ class Flow:
             for n, line in enumerate(lines):
                 if any(word in line for word in SANITIZER):
                     raise Wrong(f"{path.name} has a sanitizer's report:\n" + "\n".join(lines[n:n + 40]))
+            refused = [] if self.may_be_refused else violations("\n".join(lines))
+            expect(not refused, f"{path.name}: NATS refused what a program may not do:\n" + "\n".join(refused[:20]))
 
     def restart(self, process):
         """After kill(): the same program with the same settings, port and data."""

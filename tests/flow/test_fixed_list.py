@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""A gateway with ASSIGNED_GUILDS and no coordinator owns those guilds, serves them and applies their events."""
+"""A gateway with ASSIGNED_GUILDS and no coordinator owns those guilds, serves them and applies their events.
+
+It makes the streams itself. Where NATS has users (--users) a gateway may not: a coordinator has run once.
+"""
 import shutil
 
 from flow import (LIMIT_S, Bus, Cluster, NoResponders, Options, answers, ask, expect, expect_exactly_once, free_port, guilds_of, interact,
@@ -12,6 +15,9 @@ class FixedCluster(Cluster):
     """All but a coordinator; the guilds are those of the simulator, less the last one."""
 
     def _start_coordinator(self, name):
+        if self.auth:
+            super()._start_coordinator(name)
+            expect(self.processes.pop(name).stop(), "the coordinator had to be killed")
         self.ports["coordinator"] = free_port()  # nobody listens there
 
     def start_gateway(self, pod):
@@ -59,7 +65,8 @@ def more(cluster, events):
 
 
 def body(flow):
-    cluster = FixedCluster(Options(run_dir=flow.folder / "cluster", bin_dir=flow.bin_dir, gateways=1, guilds=5, shards=2))
+    cluster = FixedCluster(Options(run_dir=flow.folder / "cluster", bin_dir=flow.bin_dir, gateways=1, guilds=5,
+                                   shards=2, nats_users=flow.args.users))
     flow.clusters.append(cluster)
     cluster.start()
     bus = Bus(cluster.nats_url)
@@ -81,4 +88,4 @@ def body(flow):
     bus.close()
 
 
-run(body)
+run(body, lambda parser: parser.add_argument("--users", action="store_true", help="NATS has users"))

@@ -72,6 +72,7 @@ def works_afterwards(flow, sim):
 
 def body(flow):
     sim = start_sim(flow)
+    flow.nats_users()
     ends_while_waiting(flow, sim)
     works_afterwards(flow, sim)
 

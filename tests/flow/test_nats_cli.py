@@ -35,7 +35,8 @@ class Operator:
         self.env = {"PATH": f"{flow.bin_dir.resolve()}:{os.environ['PATH']}", "HOME": str(home), "NO_COLOR": "1"}
 
     def argv(self, *words):
-        return [str(self.command), "--no-context", "-s", self.cluster.nats_url, *words]
+        return [str(self.command), "--no-context", "-s", self.cluster.nats_url,
+                "--nkey", str(self.cluster.auth.seed_file("operator")), "--inbox-prefix", "_INBOX.operator", *words]
 
     def call(self, *words):
         """(exit code, all it said)"""
@@ -109,7 +110,7 @@ def collect(cluster, wanted):
         guild, pod = sorted(cluster.assignments().items())[0]
         cluster.reassign(guild, next(p for p in cluster.pods if p != pod))
         with Bus(cluster.nats_url) as other:  # a portal request in protobuf, as the edge sends it
-            other.publish(f"guild.{guild}.portal", b"\x2a\x02\x52\x00", reply="nobody")
+            other.publish(f"guild.{guild}.portal", b"\x2a\x02\x52\x00", reply="_INBOX.operator.nobody")
         end = time.monotonic() + LIMIT_S
         while missing := set(wanted) - set(seen):
             expect(time.monotonic() < end, f"nothing came of {missing}")

@@ -30,7 +30,7 @@ def on_an_old_server(flow, command):
     _, url = flow.nats(name="old")
     expect_refusal(flow, coordinator(flow, "three-wanted", url, 3), "3 replicas need")
     # streams that somebody else replicated are as wrong as wanted ones
-    cluster = NatsCluster(flow.folder / "old-cluster", command=command, say=say)
+    cluster = NatsCluster(flow.folder / "old-cluster", command=command, say=say, auth=flow.nats_users())
     flow.programs += cluster.processes
     cluster.start()
     made = cluster.ask("$JS.API.STREAM.CREATE.EVENTS", json.dumps({
@@ -91,7 +91,7 @@ def on_a_cluster(flow):
 def with_a_server_away(flow):
     """Three copies need three servers when they are made. While a server that has just died still counts as one, NATS
     makes them all the same; else the coordinator says that it waits, and goes on when the third is back."""
-    cluster = NatsCluster(flow.folder / "two-of-three", say=say)
+    cluster = NatsCluster(flow.folder / "two-of-three", say=say, auth=flow.nats_users())
     flow.programs += cluster.processes
     cluster.start()
     flow.kill(cluster.processes[2])

@@ -8,28 +8,37 @@ from flow import expect, run, say
 SECRET = "hunter2-is-no-good-secret-0123456789"
 KEY = "ab" * 32
 
+# Made for this test; nobody knows it.
+SEED = "SUADQNRLQFAO3DTEII4FSI3EMNIRFTPIAIJGAYV5ENV7NWT5SI6335ZC3M"
+WRONG_NATS = {"NATS_NKEY_SEED": SEED[:-1] + "A", "NATS_CA_FILE": "/nowhere/ca.pem",
+              "NATS_CERT_FILE": "/nowhere/cert.pem", "NATS_KEY_FILE": "/nowhere/key.pem"}
+
 # program: (settings that work, {setting: a wrong value}, its secrets)
 PROGRAMS = {
     "guildbus-gateway": (
-        {"POD_ID": "gw-1", "DISCORD_TOKEN": SECRET, "DISCORD_APPLICATION_ID": "1000000000000000001"},
-        {"POD_ID": "a pod", "ASSIGNED_GUILDS": "1,x", "NATS_URL": "127.0.0.1:4222", "CAPACITY": "many",
+        {"POD_ID": "gw-1", "DISCORD_TOKEN": SECRET, "DISCORD_APPLICATION_ID": "1000000000000000001",
+         "NATS_NKEY_SEED": SEED},
+        {**WRONG_NATS, "POD_ID": "a pod", "ASSIGNED_GUILDS": "1,x", "NATS_URL": "127.0.0.1:4222", "CAPACITY": "many",
          "DRAIN_MS": "-1", "ADMIN_PORT": "70000", "LOG_LEVEL": "loud", "LOG_FORMAT": "xml", "DISCORD_API_URL": "no url",
          "PORTAL_URL": "ftp://x", "UNSEAL_MS": "1", "EVENTS_HOURS": "0"},
-        ["DISCORD_TOKEN"]),
+        ["DISCORD_TOKEN", "NATS_NKEY_SEED"]),
     "guildbus-edge": (
         {"DISCORD_PUBLIC_KEY": KEY, "DISCORD_APPLICATION_ID": "1000000000000000001", "DISCORD_CLIENT_SECRET": SECRET,
-         "SESSION_SECRET": SECRET},
-        {"HTTP_PORT": "http", "NATS_URL": "nats://", "DISCORD_PUBLIC_KEY": "abc", "DISCORD_APPLICATION_ID": "1,2",
+         "SESSION_SECRET": SECRET, "NATS_NKEY_SEED": SEED},
+        {**WRONG_NATS,
+         "HTTP_PORT": "http", "NATS_URL": "nats://", "DISCORD_PUBLIC_KEY": "abc", "DISCORD_APPLICATION_ID": "1,2",
          "PORTAL_URL": "https://example.org/path", "INTERACTION_DEFER_MS": "9999", "INTERACTION_REPEAT_MS": "1",
          "SIGNATURE_WINDOW_S": "1", "MAX_BODY": "1", "ADMIN_PORT": "-1", "LOG_LEVEL": "LOUD", "LOG_FORMAT": "text"},
-        ["DISCORD_CLIENT_SECRET", "SESSION_SECRET"]),
+        ["DISCORD_CLIENT_SECRET", "SESSION_SECRET", "NATS_NKEY_SEED"]),
     "guildbus-coordinator": (
         {"DATABASE_URL": f"postgres://me:{SECRET}@127.0.0.1:1/x", "COORDINATOR_TOKEN": SECRET, "DISCORD_TOKEN": SECRET,
-         "DISCORD_APPLICATION_ID": "1000000000000000001", "DEPLOY_COMMANDS": "true"},
-        {"NATS_URL": "nats://a b", "API_PORT": "65536", "LEASE_MS": "1s", "SHARD_COUNT": "-1", "MAX_MOVES": "0",
+         "DISCORD_APPLICATION_ID": "1000000000000000001", "DEPLOY_COMMANDS": "true",
+         "NATS_NKEY_SEED": SEED},
+        {**WRONG_NATS,
+         "NATS_URL": "nats://a b", "API_PORT": "65536", "LEASE_MS": "1s", "SHARD_COUNT": "-1", "MAX_MOVES": "0",
          "EVENTS_HOURS": "0", "NATS_REPLICAS": "9", "ADMIN_PORT": "1.5", "LOG_LEVEL": "3", "LOG_FORMAT": "JSON",
          "DEPLOY_COMMANDS": "perhaps", "DISCORD_APPLICATION_ID": "0", "DISCORD_API_URL": "no url"},
-        ["DATABASE_URL", "COORDINATOR_TOKEN", "DISCORD_TOKEN"]),
+        ["DATABASE_URL", "COORDINATOR_TOKEN", "DISCORD_TOKEN", "NATS_NKEY_SEED"]),
     "guildbus-discord-sim": (
         {},
         {"SIM_PORT": "x", "SIM_ADMIN_PORT": "99999", "SIM_SEED": "-1", "SIM_GUILDS": "0", "SIM_MEMBERS": "1",
@@ -42,7 +51,8 @@ def call(flow, program, *flags, **env):
     """(exit code, stdout, stderr)"""
     env = {"PATH": os.environ["PATH"], **{k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}, **env}
     done = subprocess.run([flow.program(program), *flags], env=env, capture_output=True, text=True, timeout=30)
-    expect(SECRET not in done.stdout + done.stderr, f"{program} {flags} shows a secret:\n{done.stdout}{done.stderr}")
+    shown = done.stdout + done.stderr
+    expect(SECRET not in shown and SEED[:-1] not in shown, f"{program} {flags} shows a secret:\n{shown}")
     return done.returncode, done.stdout, done.stderr
 
 
@@ -54,6 +64,12 @@ def wrong_values(flow, program, good, wrong):
         for name in wrong:
             lines = [line for line in told.splitlines() if line.startswith(name + ": ")]
             expect(len(lines) == 1, f"{program} does not tell of {name}={wrong[name]} in one line:\n{told}")
+    for name in {"NATS_CERT_FILE", "NATS_KEY_FILE"} & set(wrong):  # one of them without the other
+        code, _, told = call(flow, program, "--print-config", **{**good, name: __file__})
+        expect(code == 2 and f"{name} needs it beside" in told, f"{program} takes {name} alone: exit {code}\n{told}")
+    if "NATS_URL" in wrong:
+        code, _, told = call(flow, program, "--print-config", **{**good, "NATS_URL": "nats://me:word@127.0.0.1:4222"})
+        expect(code == 2 and "NATS_URL: names a user" in told, f"{program} takes two logins: exit {code}\n{told}")
     for name, value in wrong.items():  # each is wrong by itself, too
         code, _, told = call(flow, program, "--print-config", **{**good, name: value})
         expect(code == 2 and f"{name}: " in told, f"{program} takes {name}={value}: exit {code}\n{told}")

@@ -15,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 
+from nats_auth import NatsAuth, violations
 from nats_cluster import NatsCluster
 from processes import HOST, Process, StartError, answers, free_port, http_json, metrics, wait_for
 
@@ -41,6 +42,7 @@ class Options:
     usual_ports: bool = False  # 4222, 7080, 8080 … where they are free
     discord: dict = None       # DISCORD_* for the real Discord; None: the simulator
     lease_ms: int = 0          # 0: the coordinator's default
+    nats_users: bool = True    # NATS as deploy/nats/auth.conf has it; else everybody may do everything
     nats_servers: int = 1      # more: a cluster of a version that may replicate, with replicated streams
     extra_env: dict = dataclasses.field(default_factory=dict)  # {program: {NAME: value}}
 
@@ -50,6 +52,7 @@ class Cluster:
         self.options, self.say = options, say
         self.run_dir = pathlib.Path(options.run_dir)
         self.processes = {}  # by name, in the order of their start
+        self.auth = None     # the NatsAuth, when NATS has users
         self.nats = None     # the NatsCluster, when there is more than one server
         self.ports = {}
         self.sim_api = self.sim_admin = self.public_key = ""
@@ -143,7 +146,7 @@ class Cluster:
             raise StartError(f"{path} is not there: build it with ./dev build")
         self.data_dir(name).mkdir(exist_ok=True)
         self.ports[f"{name} admin"] = free_port()
-        env = {"ADMIN_PORT": str(self.ports[f"{name} admin"]), **env,
+        env = {"ADMIN_PORT": str(self.ports[f"{name} admin"]), **env, **(self.auth.of(program) if self.auth else {}),
                **self.options.extra_env.get(program, {})}
         return self._spawn(name, [path], {k: str(v) for k, v in env.items() if v != ""}, what=what)
 
@@ -171,16 +174,22 @@ class Cluster:
         self.options.database_url = f"postgres://guildbus@{HOST}:{port}/postgres"
 
     def _start_nats(self):
+        if self.options.nats_users:
+            self.auth = NatsAuth(self.run_dir / "secrets" / "nats", self.options.bin_dir)
         if self.options.nats_servers > 1:
-            self.nats = NatsCluster(self.run_dir, self.options.nats_servers, say=self.say)
-            self.processes.update({p.name: p for p in self.nats.processes})
-            self.nats.start()
+            self._start_nats_servers()
             return
         port, monitor = self._port(4222), free_port()
         self.ports.update({"nats": port, "nats admin": monitor})
-        p = self._spawn("nats", ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js",
-                                 "-sd", self.data_dir("nats")], what="NATS with JetStream")
+        argv = ["nats-server", "-a", HOST, "-p", port, "-m", monitor, "-js", "-sd", self.data_dir("nats")]
+        argv += ["-c", self.auth.config] if self.auth else []
+        p = self._spawn("nats", argv, self.auth and self.auth.server_env, what="NATS with JetStream")
         wait_for("NATS answers", answers(f"http://{HOST}:{monitor}/healthz"), START_S, [p])
+
+    def _start_nats_servers(self, **more):
+        self.nats = NatsCluster(self.run_dir, self.options.nats_servers, say=self.say, auth=self.auth, **more)
+        self.processes.update({p.name: p for p in self.nats.processes})
+        self.nats.start()
 
     def _start_coordinator(self, name="coordinator"):
         self.ports[name] = self._port(7080)
@@ -301,6 +310,13 @@ class Cluster:
 
     def metrics(self, name):
         return metrics(self.admin_url(name) + "/metrics")
+
+    def nats_refusals(self):
+        """What NATS refused to anybody: the programs may do all that they try."""
+        names = [p.name for p in self.nats.processes] if self.nats else ["nats"]
+        return [f"{name}: {line}" for name in names
+                for path in sorted((self.run_dir / "log").glob(f"{name}.*log"))
+                for line in violations(path.read_text("utf-8", "replace"))]
 
     def stored_owners(self):
         """{guild: pod} of the coordinator's tables, for when it does not run any more."""

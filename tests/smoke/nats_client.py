@@ -4,6 +4,8 @@ import json
 import socket
 import urllib.parse
 
+from nats_auth import INBOX, LOGIN
+
 
 def connect(urls, timeout_s=10):
     """A socket to the first of these servers (nats://host:port,…) that lets us in."""
@@ -11,7 +13,9 @@ def connect(urls, timeout_s=10):
     for url in urls.split(","):
         parts = urllib.parse.urlsplit(url)
         try:
-            return socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
+            found = socket.create_connection((parts.hostname, parts.port or 4222), timeout_s)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a PING waits for an ack
+            return found
         except OSError as e:
             wrong = e
     raise OSError(f"no NATS server at {urls}: {wrong}") from wrong
@@ -22,8 +26,9 @@ class NatsClient:
         self.socket = connect(url, timeout_s)
         self.file = self.socket.makefile("rb")
         self.file.readline()  # INFO
-        self.inbox = f"_INBOX.look.{id(self)}"
-        self._send(f'CONNECT {{"verbose":false,"name":"look","headers":true}}\r\nSUB {self.inbox} 1\r\n')
+        self.inbox = f"{INBOX}.look{id(self)}"
+        hello = {"verbose": False, "name": "look", "headers": True, **LOGIN}
+        self._send(f"CONNECT {json.dumps(hello)}\r\nSUB {self.inbox} 1\r\n")
 
     def close(self):
         self.file.close()

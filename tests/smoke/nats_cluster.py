@@ -51,16 +51,16 @@ def nats_server_command():
 
 
 class NatsCluster:
-    def __init__(self, run_dir, servers=3, command=None, say=lambda text: None, more=()):
-        """more: further options of each nats-server"""
+    def __init__(self, run_dir, servers=3, command=None, say=lambda text: None, more=(), auth=None):
+        """more: further options of each nats-server; auth: its users (NatsAuth), else everybody may do everything"""
         self.run_dir, self.command, self.say = pathlib.Path(run_dir), command or nats_server_command(), say
-        self.more = more
+        self.more, self.auth = more, auth
         self.ports = [free_port() for _ in range(servers)]
         self.monitors = [free_port() for _ in range(servers)]
         self.routes = [free_port() for _ in range(servers)]
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.config = self.run_dir / "nats.conf"
-        self.config.write_text(CONFIG)
+        self.config.write_text(CONFIG + (f'include "{os.path.relpath(auth.config, self.run_dir)}"\n' if auth else ""))
         self.processes = [self._process(i) for i in range(servers)]
 
     @property
@@ -117,7 +117,7 @@ class NatsCluster:
                 "-c", self.config, *self.more]
         (self.run_dir / "log").mkdir(parents=True, exist_ok=True)
         return Process(self.name(i), argv, self.run_dir / "log" / f"{self.name(i)}.log",
-                       what="one NATS server of three")
+                       self.auth and self.auth.server_env, what="one NATS server of three")
 
     def _start(self, i):
         self.say(f"starting {self.name(i)}")

@@ -73,8 +73,15 @@ def run(cluster, args):
     return movers, portal
 
 
+def nats_violations(cluster):
+    """What the programs say NATS did not allow them."""
+    names = [*cluster.coordinator_names, *cluster.pods, *cluster.edge_names]
+    return sum(int(cluster.metrics(name)["guildbus_nats_permission_violations_total"]) for name in names)
+
+
 def verdict(cluster, args):
     movers, portal = run(cluster, args)
+    violations = nats_violations(cluster)
     say("stopping everything")
     clean = cluster.stop(but=WITNESSES)
     lines, report, stored = record(cluster), traffic_report(cluster), stored_events(cluster)
@@ -91,8 +98,12 @@ def verdict(cluster, args):
     for note in notes:
         say(note)
     result = {"events": events, "interactions": report, "handoffs": movers.verdict(),
-              "portal": {"ok": portal["ok"]}}
-    good = (clean and not events["lost"] and not events["duplicated"] and not report["failed"] and not report["doubled"]
+              "portal": {"ok": portal["ok"]}, "nats_violations": violations}
+    refused = cluster.nats_refusals()
+    for line in refused:
+        say(line)
+    good = (clean and not refused and not violations
+            and not events["lost"] and not events["duplicated"] and not report["failed"] and not report["doubled"]
             and report["answered"] == report["sent"]
             and not result["handoffs"]["failed"] and result["handoffs"]["done"] >= args.moves and portal["ok"]
             and events["sent"] >= args.events)

@@ -9,6 +9,7 @@
 #define TESTS_COORDINATOR_CLUSTER_H
 
 #include "fake_pod.h"
+#include "tests/unit/nats_auth.h"
 
 enum {
     PODS = 5,
@@ -326,7 +327,9 @@ static void cluster_purge(struct cluster *w)
 static int cluster_setup(void **state)
 {
     struct cluster *w = xcalloc(1, sizeof(*w));
-    const struct bus_config config = { .url = getenv("NATS_URL"), .name = "test" };
+    const struct bus_config config = { .url = test_nats_url(),
+                                       .name = "test",
+                                       .inbox_prefix = SUBJECT_INBOX_GATEWAY };
 
     if (!config.url) {
         fprintf(stderr, "NATS_URL is not set: run it with tests/run_with_nats.sh\n");

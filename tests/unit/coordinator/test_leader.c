@@ -238,7 +238,7 @@ static void claim_again(struct cluster *w, uint64_t guild)
     const struct subject subject = subject_coordinator("claimed");
     Guildbus__V1__Envelope e = GUILDBUS__V1__ENVELOPE__INIT;
     Guildbus__V1__Claimed c = GUILDBUS__V1__CLAIMED__INIT;
-    struct bus_out out = { .subject = subject.text, .reply = "test.claims" };
+    struct bus_out out = { .subject = subject.text, .reply = SUBJECT_INBOX_GATEWAY ".claims" };
     void *data;
 
     c.guild_id = guild;
@@ -257,8 +257,9 @@ static void test_a_claim_is_not_confirmed_by_a_memory_that_is_out_of_date(void *
     struct cluster *w = *state;
     struct bus_sub *sub = NULL;
     int oks = 0;
-    const struct bus_subscription what = { "test.claims",     NULL, w->wire.box,
-                                           on_claim_answered, &oks, 0 };
+    const struct bus_subscription what = {
+        SUBJECT_INBOX_GATEWAY ".claims", NULL, w->wire.box, on_claim_answered, &oks, 0
+    };
 
     OK(bus_subscribe(w->wire.bus, &what, &sub, NULL));
     start_two(w);

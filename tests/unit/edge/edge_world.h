@@ -37,6 +37,7 @@
 #include "messages/codec.h"
 #include "messages/streams.h"
 #include "messages/subjects.h"
+#include "tests/unit/nats_auth.h"
 
 enum { OWNED = 8138, UNOWNED = 9999, FOREIGN = 7777, PLAIN_MEMBER = 6666, KICKER = 5555 };
 enum { WAIT_MS = 20000, DEFER_MS = 400, REPEAT_MS = 50 };
@@ -327,7 +328,7 @@ static inline void check(enum status status, const struct err *err)
 
 static inline void start_stand_ins(void)
 {
-    struct bus_config bus = { .url = getenv("NATS_URL"), .name = "test" };
+    struct bus_config bus = { .url = test_nats_url(), .name = "test" };
     struct http_server_config discord = {
         .name = "discord", .bind = "127.0.0.1", .max_body = 65536, .on_request = on_discord
     };

@@ -160,7 +160,7 @@ static void forward_to(struct town *t, int pod, const char *body, bool portal)
     f.hops = 1;
     f.json = true;
     f.portal = portal;
-    f.reply_to = mutable_text("test.answer");
+    f.reply_to = mutable_text(SUBJECT_INBOX_EDGE ".answer");
     f.body.data = arena_memdup(arena, body, strlen(body));
     f.body.len = strlen(body);
     e.body_case = GUILDBUS__V1__ENVELOPE__BODY_FORWARD;
@@ -177,7 +177,9 @@ static void test_what_a_replaced_owner_did_is_neither_said_nor_kept(void **state
     int answers = 0;
     struct bus_sub *sub = NULL;
     struct err err;
-    const struct bus_subscription what = { "test.answer", NULL, t->box, on_answer, &answers, 0 };
+    const struct bus_subscription what = {
+        SUBJECT_INBOX_EDGE ".answer", NULL, t->box, on_answer, &answers, 0
+    };
 
     assert_int_equal(bus_subscribe(t->bus, &what, &sub, &err), STATUS_OK);
     own(t, 0, 1);
@@ -199,7 +201,9 @@ static void test_without_a_lease_no_read_is_answered_by_memory(void **state)
     int answers = 0;
     struct bus_sub *sub = NULL;
     struct err err;
-    const struct bus_subscription what = { "test.answer", NULL, t->box, on_answer, &answers, 0 };
+    const struct bus_subscription what = {
+        SUBJECT_INBOX_EDGE ".answer", NULL, t->box, on_answer, &answers, 0
+    };
 
     assert_int_equal(bus_subscribe(t->bus, &what, &sub, &err), STATUS_OK);
     own(t, 0, 1);

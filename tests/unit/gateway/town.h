@@ -25,6 +25,7 @@
 #include "messages/codec.h"
 #include "messages/streams.h"
 #include "messages/subjects.h"
+#include "tests/unit/nats_auth.h"
 
 enum { PATIENCE_MS = 20000 };
 
@@ -242,7 +243,10 @@ static UNUSED void pod_start(struct town *t, int n, const char *name)
 
     (void)snprintf(p->name, sizeof(p->name), "%s", name);
     (void)snprintf(p->path, sizeof(p->path), "%s/%s.sqlite3", t->folder, name);
-    const struct bus_config bus = { .url = getenv("NATS_URL"), .name = name };
+    const struct bus_config bus = { .url = getenv("NATS_URL"),
+                                    .name = name,
+                                    .inbox_prefix = SUBJECT_INBOX_GATEWAY,
+                                    .auth = test_nats_auth() };
     assert_int_equal(bus_open(&bus, &p->bus, &err), STATUS_OK);
     p->incarnation = sign_random_u64();
     const struct owner_config config = { .bus = p->bus,
@@ -278,7 +282,9 @@ static UNUSED void pod_stop(struct town *t, int n)
 static UNUSED int town_open_as(void **state, const struct town *wanted)
 {
     struct town *t = xmemdup(wanted, sizeof(*wanted));
-    const struct bus_config config = { .url = getenv("NATS_URL"), .name = "test" };
+    const struct bus_config config = { .url = test_nats_url(),
+                                       .name = "test",
+                                       .inbox_prefix = SUBJECT_INBOX_EDGE };
     const struct streams_config streams = { .replicas = 1, .events_hours = 1 };
     struct err err = { 0 };
 
