@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/bus_options.h"
+#include "base/bus_threads.h"
 #include "base/bus_refused.h"
 #include "base/bus_url.h"
 #include "base/clock.h"
@@ -326,6 +327,7 @@ enum status bus_link_open(const struct bus_config *config, const struct bus_link
 {
     struct bus_link *link = xcalloc(1, sizeof(*link));
 
+    bus_threads_start();
     init_changed(link);
     bus_refused_init();
     link->events = *events;
