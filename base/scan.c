@@ -22,6 +22,12 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* Printable ASCII but the quote and the backslash: nearly all of a string. */
+static bool is_plain(char c)
+{
+    return (unsigned char)c - 0x20u < 0x60u && c != '"' && c != '\\';
+}
+
 static bool is_hex(char c)
 {
     return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -81,25 +87,21 @@ static bool take_string(struct scan *r, struct span *ret)
     if (!scan_char(r, '"'))
         return false;
     const char *start = r->at;
-    while (r->at < r->end) {
-        unsigned char c = (unsigned char)*r->at;
-        if (c == '"') {
+    for (;;) {
+        while (r->at < r->end && is_plain(*r->at))
+            r->at++;
+        if (r->at >= r->end || (unsigned char)*r->at < 0x20)
+            return false;
+        if (*r->at == '"') {
             *ret = (struct span){ start, (size_t)(r->at - start) };
             r->at++;
             return true;
         }
-        if (c < 0x20)
-            return false;
-        if (c >= 0x80) {
-            if (!take_utf8(r))
-                return false;
-            continue;
-        }
-        r->at++;
-        if (c == '\\' && !take_escape(r))
+        bool escape = *r->at == '\\';
+        r->at += escape;
+        if (escape ? !take_escape(r) : !take_utf8(r))
             return false;
     }
-    return false;
 }
 
 static bool take_digits(struct scan *r)

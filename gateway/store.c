@@ -1,5 +1,6 @@
 #include "gateway/store.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,10 +74,19 @@ static enum status set_up(struct store *s, const char *path, struct err *err)
     return STATUS_OK;
 }
 
+/* SQLite counts its memory under a lock of the process, at each allocation; nobody asks for it. Too late
+ * when SQLite is in use already, which harms nobody. */
+static void configure(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum status store_open(const char *path, struct store **ret_store, struct err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     CLEANUP(store_close) struct store *s = xcalloc(1, sizeof(*s));
 
+    pthread_once(&once, configure);
     TRY(set_up(s, path, err));
     *ret_store = TAKE(s);
     return STATUS_OK;
