@@ -16,7 +16,7 @@ from kit import Missing, cache_folder, go_tool, run
 
 KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0"
 SCHEMAS = "kubernetes-validate==1.37.0"
-VERSIONS = ("1.33.0", "1.35.0", "1.37.0")
+VERSIONS = ("1.33.0", "1.37.0")  # the oldest and the newest that we look at
 OTHERS = ("monitoring.coreos.com/", "gateway.networking.k8s.io/", "cert-manager.io/")  # only models() knows these
 
 
