@@ -2,7 +2,7 @@
 """deploy/nats/values.yaml in NATS's official chart: it renders, what it renders is what Kubernetes takes and as restricted as
 our own pods, nothing that the chart would mount is lost, and nats-server takes the configuration that comes out.
 
-The chart is the folder NATS_CHART, or `helm pull` gets it. helm and nats-server are built with go install."""
+The chart is the folder NATS_CHART, or `helm pull` gets it. helm, and a nats-server as new as the image's, are built with go install."""
 import argparse
 import os
 import pathlib
@@ -13,7 +13,7 @@ import kit
 import policy
 import schemas
 from kit import DEPLOY, Missing, cache_folder, check, go_tool, run, skip
-from nats_cluster import MODULE
+from nats_cluster import nats_server_command
 
 HELM = "helm.sh/helm/v3/cmd/helm@v3.19.0"
 REPOSITORY, VERSION = "https://nats-io.github.io/k8s/helm/charts/", "2.14.2"
@@ -81,7 +81,7 @@ def own_environment(folder, bin_dir):
 
 def server_takes(objects, bin_dir):
     """nats-server -t on the ConfigMap's files, with certificates and folders of this machine."""
-    server = go_tool("nats-server", MODULE)
+    server = nats_server_command()
     data = next(o for o in objects if kit.name_of(o) == "ConfigMap/nats-config")["data"]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
