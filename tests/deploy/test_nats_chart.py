@@ -34,6 +34,13 @@ def chart(helm):
     return archive
 
 
+def without_nulls(value):
+    """The API drops them, and the chart leaves one."""
+    if isinstance(value, dict):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
 def rendered(helm):
     """The objects, or what helm complained of."""
     done = run(helm, "template", "nats", chart(helm), "--namespace", "guildbus", "-f", DEPLOY / "nats/values.yaml",
@@ -41,7 +48,7 @@ def rendered(helm):
     check("helm template", done.stderr.splitlines() if done.returncode else [])
     if done.returncode:
         kit.verdict()
-    return [o for o in kit.yaml_module().safe_load_all(done.stdout) if o]
+    return [without_nulls(o) for o in kit.yaml_module().safe_load_all(done.stdout) if o]
 
 
 def what_it_is(objects):
