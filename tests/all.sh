@@ -71,7 +71,6 @@ flows() { # flows PRESET [ctest options]
 deploy_tests() {
     step "deploy: manifests" python3 tests/deploy/test_manifests.py
     step "deploy: NATS's chart" python3 tests/deploy/test_nats_chart.py
-    step "deploy: NATS with TLS and users" python3 tests/deploy/test_nats_tls.py
     step "deploy: compose" python3 tests/deploy/test_compose.py
     step "deploy: systemd" python3 tests/deploy/test_systemd.py
     step "deploy: images" python3 tests/deploy/test_image.py

@@ -10,7 +10,7 @@ python="python3"
 run="nats-server"
 postgres="postgresql"
 image="ca-certificates"
-deploy="debootstrap|debootstrap python3-yaml openssl|openssl nodejs|node npm|npm"
+deploy="debootstrap|debootstrap git|git python3-yaml python3-pip|pip3 openssl|openssl nodejs|node npm|npm"
 # a name after | is a command that shows that another package already does the same
 browser="nodejs|node npm|npm chromium|chromium ca-certificates fonts-dejavu-core"
 lint="clang|clang clang-format|clang-format clang-tidy|clang-tidy cppcheck shellcheck universal-ctags|ctags"

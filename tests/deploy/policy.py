@@ -5,7 +5,6 @@
 import re
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
-UNUSUAL_SETTINGS = {"SSL_CERT_FILE"}  # OpenSSL's own, not in a program's --help
 GRACE_SLACK_S = 10  # between the end of a drain and the kill
 
 
@@ -228,7 +227,7 @@ def settings_exist(settings):
             found = re.search(r"(?:^|/)(guildbus-(?:gateway|edge|coordinator))[:@]", c["image"])
             if not found:
                 continue
-            known = settings[found[1]] | UNUSUAL_SETTINGS
+            known = settings[found[1]]
             read |= known
             complaints += [f"{name}: {found[1]} knows no {e['name']}" for e in c.get("env") or [] if e["name"] not in known]
             for source in c.get("envFrom") or []:

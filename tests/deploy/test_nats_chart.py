@@ -63,7 +63,7 @@ def what_it_is(objects):
     version = server["image"].split(":")[1].split("-")[0]
     if tuple(int(part) for part in version.split(".")) < OLDEST:
         complaints.append(f"NATS {version} may not replicate streams")
-    if {"configMapRef": {"name": "guildbus-nkeys"}} not in server.get("envFrom", []):
+    if {"configMapRef": {"name": "guildbus-nats-keys"}} not in server.get("envFrom", []):
         complaints.append("the server does not get the users' public keys")
     box = by_name["Deployment/nats-box"]["spec"]["template"]["spec"]["containers"][0]
     mounted = {m["mountPath"] for m in box["volumeMounts"]}
