@@ -79,11 +79,11 @@ deploy_tests() {
 discord_units='^(sim/|unit/base/sign$|unit/(messages/interaction|edge/(defer|webhook))$|fuzz/(frame|inflate|webhook|signature|rest_headers)$|unit/gateway/(shard|frame|inflate|guild_cut|publish_window|answering|identify|gateway_info|rest_|discord_rest))'
 discord_flows='^flow/(discordjs/|gateway_interactions$|deferral$)'
 
-[ $only = deploy ] || step "build: dev" deploy/local/build.sh dev
-if [ $only = deploy ]; then
+[ "$only" = deploy ] || step "build: dev" deploy/local/build.sh dev
+if [ "$only" = deploy ]; then
     step "build: release" deploy/local/build.sh release
     deploy_tests
-elif [ $only = discord ]; then
+elif [ "$only" = discord ]; then
     step "Discord: units and fuzz corpora" tests dev -R "$discord_units"
     step "Discord: witnesses, and our gateway with the same scripts" flows dev -R "$discord_flows"
 else

@@ -51,7 +51,8 @@ def restricted_pods(objects):
         if (pod.get("seccompProfile") or {}).get("type") != "RuntimeDefault":
             complaints.append(f"{name}: seccompProfile is not RuntimeDefault")
         complaints += [f"{name}: {field} is set" for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)]
-        complaints += [f"{name}: volume {v['name']} is a hostPath" for v in spec.get("volumes") or [] if "hostPath" in v]
+        complaints += [f"{name}: volume {v['name']} is a hostPath" for v in spec.get("volumes") or []
+                       if "hostPath" in v]
         if spec.get("automountServiceAccountToken") is not False:
             complaints.append(f"{name}: mounts a token of Kubernetes' API, which nobody needs")
     return complaints
@@ -229,7 +230,8 @@ def settings_exist(settings):
                 continue
             known = settings[found[1]]
             read |= known
-            complaints += [f"{name}: {found[1]} knows no {e['name']}" for e in c.get("env") or [] if e["name"] not in known]
+            complaints += [f"{name}: {found[1]} knows no {e['name']}" for e in c.get("env") or []
+                           if e["name"] not in known]
             for source in c.get("envFrom") or []:
                 shared |= set(configs.get((source.get("configMapRef") or {}).get("name"), {}))
         return complaints + [f"ConfigMap: no program knows {name}" for name in sorted(shared - read)]

@@ -20,7 +20,8 @@ MISTAKES = [
     ("a wrong type", "read_only: true", "read_only: [true]", "read_only"),
     ("a volume that is not there", 'volumes: ["gateway-1:/data"]', 'volumes: ["gateway-9:/data"]', "gateway-9"),
     ("a secret that is not there", "secrets: [discord-token, gateway.seed]", "secrets: [discord-tokn]", "discord-tokn"),
-    ("a dependency that is not there", "nats: {condition: service_healthy}", "nat: {condition: service_healthy}", "nat"),
+    ("a dependency that is not there", "nats: {condition: service_healthy}", "nat: {condition: service_healthy}",
+     "nat is not"),
 ]
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Carries the Dockerfile out in chroots of Debian 12 and runs the programs in the roots that it makes, as the user that it
-names, on a read-only root: each alone, then all of them as a cluster."""
+"""Carries the Dockerfile out in chroots of Debian 12 and runs the programs in the roots that it makes, as the user that
+it names, on a read-only root: each alone, then all of them as a cluster."""
 import fcntl
 import os
 import pathlib

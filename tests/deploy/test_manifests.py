@@ -41,8 +41,8 @@ def schema_mistakes():
         ("a missing field deep down", lambda o: pod_of(o, edge)["containers"][0].pop("name"), "name"),
         ("an unknown field", lambda o: pod_of(o, edge)["containers"][0].update(readinessProb={}), "readinessProb"),
         ("an unknown field at the top", lambda o: object_named(o, edge).update(specs={}), "specs"),
-        ("a number that is no port", lambda o: pod_of(o, edge)["containers"][0]["ports"][0].update(containerPort="http"),
-         "containerPort"),
+        ("a port that is no number",
+         lambda o: pod_of(o, edge)["containers"][0]["ports"][0].update(containerPort="http"), "containerPort"),
     ]
 
 
@@ -192,8 +192,9 @@ def main():
         if "certificate" not in name:
             check_policy(name, objects, rules)
     made = kit.run("python3", DEPLOY / "monitoring/make_rule.py", "--print").stdout
+    stored = (DEPLOY / "monitoring/prometheusrule.yaml").read_text()
     check("monitoring/prometheusrule.yaml is what make_rule.py makes of rules.yaml",
-          [] if made == (DEPLOY / "monitoring/prometheusrule.yaml").read_text() else ["run deploy/monitoring/make_rule.py"])
+          [] if made == stored else ["run deploy/monitoring/make_rule.py"])
     kit.verdict()
 
 

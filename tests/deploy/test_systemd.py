@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""systemd's own opinion of deploy/systemd: the units are right, and their services exposed to little. Settings that they
-give are settings that the programs have, and credentials that they name are loaded. Nothing is started."""
+"""systemd's own opinion of deploy/systemd: the units are right, and their services exposed to little. Settings that
+they give are settings that the programs have, and credentials that they name are loaded. Nothing is started."""
 import argparse
 import pathlib
 import re
@@ -60,7 +60,8 @@ def exposure():
     with tempfile.TemporaryDirectory() as folder:
         root = root_with(pathlib.Path(folder))
         for unit in INSTANCES:
-            done = run("systemd-analyze", "security", "--offline=true", f"--root={root}", f"--threshold={MOST_EXPOSED}", unit)
+            done = run("systemd-analyze", "security", "--offline=true", f"--root={root}",
+                       f"--threshold={MOST_EXPOSED}", unit)
             level = re.search(r"exposure level.*: ([0-9.]+)", done.stdout)
             if done.returncode or not level:
                 complaints.append(f"{unit}: {level[0] if level else done.stderr}")
