@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""deploy/nats/values.yaml in NATS's official chart: it renders, what it renders is what Kubernetes takes and as restricted
-as our own pods, nothing that the chart would mount is lost, and nats-server takes the configuration that comes out.
+"""deploy/nats/values.yaml in NATS's official chart: it renders, what it renders is what Kubernetes takes and as
+restricted as our own pods, nothing that the chart would mount is lost, and nats-server takes its configuration.
 
-The chart is the folder NATS_CHART, or `helm pull` gets it. helm, and a nats-server that may replicate streams, are built
-with go install."""
+The chart is the folder NATS_CHART, or `helm pull` gets it. helm, and a nats-server that may replicate streams, are
+built with go install."""
 import argparse
 import os
 import pathlib
