@@ -4,18 +4,20 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 usage() {
-    echo "usage: ./dev test [--quick | discord]"
+    echo "usage: ./dev test [--quick | discord | deploy]"
     echo "  --quick   the dev build and its tests only"
     echo "  discord   what others wrote against the simulated Discord, our gateway with the same scripts, and the unit"
     echo "            tests and fuzz corpora of all that speaks to Discord"
+    echo "  deploy    what deploy/ has: manifests against Kubernetes' schemas and our policy, NATS's chart, compose, systemd"
+    echo "            units, and the images, built and run in chroots of Debian 12; needs no cluster and no Docker"
 }
 quick=0
 only=all
 case ${1:-} in
 --quick) quick=1 ;;
-discord)
+discord | deploy)
     quick=1
-    only=discord
+    only=$1
     ;;
 -h | --help)
     usage
@@ -65,16 +67,23 @@ flows() { # flows PRESET [ctest options]
     tests "$preset" -L flow --repeat until-pass:2 "$@"
 }
 
-manifests() {
-    command -v kubectl >/dev/null 2>&1 || return 77
-    kubectl kustomize deploy/base >/dev/null
+# Each says what was missing when it is skipped; they need the release build.
+deploy_tests() {
+    step "deploy: manifests" python3 tests/deploy/test_manifests.py
+    step "deploy: NATS's chart" python3 tests/deploy/test_nats_chart.py
+    step "deploy: compose" python3 tests/deploy/test_compose.py
+    step "deploy: systemd" python3 tests/deploy/test_systemd.py
+    step "deploy: images" python3 tests/deploy/test_image.py
 }
 
 discord_units='^(sim/|unit/base/sign$|unit/(messages/interaction|edge/(defer|webhook))$|fuzz/(frame|inflate|webhook|signature|rest_headers)$|unit/gateway/(shard|frame|inflate|guild_cut|publish_window|answering|identify|gateway_info|rest_|discord_rest))'
 discord_flows='^flow/(discordjs/|gateway_interactions$|deferral$)'
 
-step "build: dev" deploy/local/build.sh dev
-if [ $only = discord ]; then
+[ "$only" = deploy ] || step "build: dev" deploy/local/build.sh dev
+if [ "$only" = deploy ]; then
+    step "build: release" deploy/local/build.sh release
+    deploy_tests
+elif [ "$only" = discord ]; then
     step "Discord: units and fuzz corpora" tests dev -R "$discord_units"
     step "Discord: witnesses, and our gateway with the same scripts" flows dev -R "$discord_flows"
 else
@@ -87,7 +96,7 @@ if [ $quick -eq 0 ]; then
     step "smoke: SQLite" python3 tests/smoke/smoke.py --guilds 20 --events 4000
     step "smoke: PostgreSQL" python3 tests/smoke/smoke.py --guilds 20 --events 4000 --postgres
     step "portal in a browser" python3 tests/browser/browser.py
-    step "Kubernetes base" manifests
+    deploy_tests
     step "build: address, undefined" deploy/local/build.sh asan
     step "tests: address, undefined" tests asan -E '^static/' -LE 'flow|failpoint|model'
     step "flows: address, undefined" flows asan

@@ -9,6 +9,8 @@ build="build-essential cmake ninja-build pkg-config libnats-dev libwebsockets-de
 python="python3"
 run="nats-server"
 postgres="postgresql"
+image="ca-certificates"
+deploy="debootstrap|debootstrap git|git python3-yaml python3-pip|pip3 openssl|openssl nodejs|node npm|npm"
 # a name after | is a command that shows that another package already does the same
 browser="nodejs|node npm|npm chromium|chromium ca-certificates fonts-dejavu-core"
 lint="clang|clang clang-format|clang-format clang-tidy|clang-tidy cppcheck shellcheck universal-ctags|ctags"
@@ -27,6 +29,8 @@ for set in "$@"; do
     postgres) list=$postgres ;;
     browser) list=$browser ;;
     lint) list=$lint ;;
+    image) list=$image ;;
+    deploy) list=$deploy ;;
     *)
         echo "packages.sh: no set named $set" >&2
         exit 2
