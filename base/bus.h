@@ -124,6 +124,9 @@ enum status bus_request_wait(struct bus *bus, const struct bus_out *out, int tim
 /* A subject for answers that many come on, for one subscriber: unlike any other, and below the inbox prefix. */
 enum { BUS_INBOX_SIZE = 128 };
 void bus_inbox_new(const struct bus *bus, char ret_subject[BUS_INBOX_SIZE]);
+/* What a thread publishes in a turn (epilogue.h) leaves at its end; by this, what has waited for a
+ * millisecond leaves now. For turns with long pieces of work that publish nothing. */
+void bus_send_due(void);
 /* Waits until the server has seen all that was sent before. */
 enum status bus_flush(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
 

@@ -5,11 +5,13 @@
 #include <pthread.h>
 
 #include "base/bus_parts.h"
+#include "base/clock.h"
 #include "base/epilogue.h"
 #include "base/xmem.h"
 
 enum {
     GATHERED_MOST = 64 * 1024, /* bytes: beyond it the server may as well begin */
+    GATHERED_US = 1000,/* a turn may be long: who waits for its beginning could work meanwhile */
     FREED_AT_ONCE = 256,
     FREED_BYTES = 256 * 1024, /* kept until then, at most, by a thread */
 };
@@ -19,6 +21,7 @@ struct sent {
     struct epilogue epilogue;
     struct bus_conn *conn; /* with a reference; NULL: nothing is to be written */
     size_t bytes;
+    int64_t since_us;
 };
 struct freed {
     size_t count, bytes;
@@ -56,7 +59,16 @@ void bus_turn_sent(struct bus_conn *conn, size_t size)
     } else if (!sent.conn) {
         atomic_fetch_add(&conn->refs, 1);
         sent.conn = conn;
+        sent.since_us = clock_now_us();
+    } else {
+        bus_send_due();
     }
+}
+
+void bus_send_due(void)
+{
+    if (sent.conn && clock_now_us() - sent.since_us >= GATHERED_US)
+        bus_turn_flush();
 }
 
 static void free_all(struct freed *f)

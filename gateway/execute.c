@@ -57,6 +57,7 @@ static void count_unit(struct guild *g)
     struct owner *o = g->owner;
 
     stage_ends(STAGE_EXECUTE, o->unit_began_us);
+    bus_send_due();
     g->units++;
     atomic_fetch_add(&o->units, 1);
     if (++o->units_in_transaction >= UNITS_PER_COMMIT)

@@ -10,12 +10,14 @@
 #include "base/xmem.h"
 #include "gateway/capture.h"
 #include "gateway/schema.h"
+#include "gateway/wal.h"
 
 struct store {
     sqlite3 *db;
     struct idmap *statements; /* by the literal's address */
     struct schema *schema;
     struct capture *capture;
+    struct wal *wal;
     bool in_transaction;
     int64_t *actions;
     size_t action_count, action_capacity;
@@ -64,11 +66,11 @@ static enum status set_up(struct store *s, const char *path, struct err *err)
     (void)sqlite3_busy_timeout(s->db, 5000);
     TRY(exec(s, "PRAGMA journal_mode=WAL", err));
     TRY(exec(s, "PRAGMA synchronous=NORMAL", err));
-    TRY(exec(s, "PRAGMA wal_autocheckpoint=8000", err));
     TRY(exec(s, "PRAGMA temp_store=MEMORY", err));
     TRY(exec(s, "PRAGMA cache_size=-65536", err)); /* 64 MiB */
     TRY(migrate(s, err));
     TRY(schema_read(s->db, &s->schema, err));
+    s->wal = wal_watch(s->db, path);
     s->capture = capture_new(s->db, s->schema);
     s->statements = idmap_new();
     return STATUS_OK;
@@ -107,6 +109,7 @@ void store_close(struct store *s)
     schema_free(s->schema);
     capture_free(s->capture);
     sqlite3_close(s->db);
+    wal_free(s->wal);
     free(s->actions);
     free(s);
 }

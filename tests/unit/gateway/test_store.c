@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/xmem.h"
 #include "gateway/encode.h"
 #include "gateway/store.h"
 #include "messages/codec.h"
@@ -237,6 +239,58 @@ static void behind(const char *path, const char *sql)
     sqlite3_close(db);
 }
 
+static int64_t file_size(const char *path, const char *suffix)
+{
+    CLEANUP(xfree) char *name = xasprintf("%s%s", path, suffix);
+    struct stat st;
+
+    return stat(name, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+/* Twice what a checkpoint waits for, a mebibyte a commit. While somebody reads what is older the log
+ * grows, and afterwards it does not. */
+static void test_the_write_ahead_log_goes_into_the_database(void **state UNUSED)
+{
+    enum { MIB = 1 << 20, LIMIT = 80, COMMITS = 130 };
+    char folder[] = "/tmp/guildbus-store-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    CLEANUP(xfree) char *path = xasprintf("%s/db", folder);
+    struct store *s = NULL;
+    struct err err;
+    sqlite3 *reader = NULL;
+
+    assert_int_equal(store_open(path, &s, &err), STATUS_OK);
+    assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+    for (int i = 0; i < COMMITS; i++) {
+        if (i == 10)
+            assert_int_equal(
+                sqlite3_exec(reader, "BEGIN; SELECT 1 FROM answered LIMIT 1", NULL, NULL, NULL),
+                SQLITE_OK);
+        if (i == 100)
+            assert_int_equal(sqlite3_exec(reader, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+        store_begin(s);
+        run(s, "INSERT INTO answered(guild_id, request_id, reply, at_ms)"
+               " SELECT 1, count(*), zeroblob(1 << 20), 0 FROM answered");
+        assert_int_equal(store_commit(s, &err), STATUS_OK);
+    }
+    int64_t log = file_size(path, "-wal");
+    assert_true(log > 90 * (int64_t)MIB); /* the reader held it up */
+    assert_true(file_size(path, "") > 90 * (int64_t)MIB);
+    for (int i = 0; i < LIMIT; i++) {
+        store_begin(s);
+        run(s, "INSERT INTO answered(guild_id, request_id, reply, at_ms)"
+               " SELECT 1, count(*), zeroblob(1 << 20), 0 FROM answered");
+        assert_int_equal(store_commit(s, &err), STATUS_OK);
+    }
+    assert_int_equal(file_size(path, "-wal"), log); /* begun anew, from its start */
+    assert_int_equal(count(s, "SELECT count(*) FROM answered"), COMMITS + LIMIT);
+    sqlite3_close(reader);
+    store_close(s);
+    assert_true(file_size(path, "") > (COMMITS + LIMIT) * (int64_t)MIB);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_a_database_of_schema_2_is_upgraded_and_a_newer_one_refused(void **state UNUSED)
 {
     char folder[] = "/tmp/guildbus-store-old.XXXXXX", path[64];
@@ -275,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_refuses_rows_it_cannot_hold),
         cmocka_unit_test(test_rows_that_nobody_asked_for_are_marked_for_removal),
         cmocka_unit_test(test_removes_a_guild_in_small_steps_and_no_other),
+        cmocka_unit_test(test_the_write_ahead_log_goes_into_the_database),
         cmocka_unit_test(test_a_database_of_schema_2_is_upgraded_and_a_newer_one_refused),
     };
     return cmocka_run_group_tests_name("gateway/store", tests, NULL, NULL);
