@@ -99,15 +99,15 @@ struct request {
 struct handoff {
     uint64_t move_id, epoch, unseal_epoch;
     char peer[65];        /* source (on the target) or target (on the source) */
+    bool yield_json;      /* source: of yield_reply_to */
+    bool yield_sent;      /* target: an answer is awaited */
+    bool wanted;          /* source: seal as soon as no REST call is under way */
+    uint32_t source_us;   /* target: what the source took to seal */
     char *yield_reply_to; /* source: who waits for the Seal */
-    bool yield_json;
-    bool yield_sent; /* target: an answer is awaited */
     int64_t yield_sent_us, claimed_us;
-    bool wanted;            /* source: seal as soon as no REST call is under way */
     int64_t seal_by_ms;     /* source: … or at this time */
     int64_t sealing_us;     /* source: when it stopped serving */
     int64_t sealed_seen_us; /* target: when it learned of the Seal */
-    uint32_t source_us;     /* target: what the source took to seal */
     int64_t unseal_at_ms;
 };
 
@@ -126,26 +126,37 @@ struct guild {
     uint64_t id, generation;
     enum guild_state state;
 
+    /* Here, together, because a pod has tens of thousands of these. */
+    bool touched;      /* in the owner's list for the next flush */
+    bool settling;     /* in its list of those to be touched when it is quiet */
+    bool wiping;       /* LOADING: local rows are being removed */
+    bool standby;      /* follows the log until it is told otherwise */
+    bool reading;      /* a read of the log is in flight */
+    bool last_is_seal; /* the last record read */
+    bool in_flight;    /* the first batch has been sent */
+    bool send_again;   /* when its pause is over */
+    bool catching_up;  /* reads events from the stream */
+    bool fetching;     /* a read of the stream is in flight */
+    bool head_known;   /* the stream was asked for its last event since catching_up began */
+    bool hold_actions; /* start no REST call: the guild is about to move */
+    bool report_claim; /* the coordinator has not confirmed that it knows of our Claim */
+    bool drained;      /* GONE: its subscriptions have ended */
+
     struct guild_position pos;          /* confirmed by the log */
     uint64_t event_seq, events_applied; /* with what is not confirmed yet */
     struct event_source source;         /* likewise */
     uint64_t epoch;                     /* of our Claim, while we own */
     uint64_t tenure;   /* likewise; the Claim of an earlier time may have had the same epoch */
     char last_pod[65]; /* writer of the last record read */
-    bool last_is_seal;
 
     struct batch *first, *last; /* not confirmed yet */
     size_t batch_count;
-    bool in_flight;         /* first has been sent */
     uint64_t append_serial; /* of the request in flight */
     unsigned refusals;      /* of it, one after the other */
     unsigned sent;          /* how often */
-    bool send_again;        /* when its pause is over */
 
     struct guild_snapshot snapshot;
     struct restore *restore; /* LOADING: from a snapshot */
-    bool wiping;             /* LOADING: local rows are being removed */
-    bool standby;            /* follows the log until it is told otherwise */
 
     int64_t unowned_since_ms;   /* wall clock; until it is known whether events were lost since */
     uint64_t claimed_event_seq; /* the last event applied before our Claim */
@@ -154,37 +165,28 @@ struct guild {
     uint64_t claim_unless; /* not when the log has this epoch or a later one; 0: whatever it has */
     uint32_t claim_reason;
     int64_t forget_at_ms; /* read ahead of an order: when to give up; 0: not so */
-    bool reading;         /* a read of the log is in flight */
     uint32_t read_singly,
         fetched_singly;    /* messages of the log, of the events, one after the other */
     struct reader *reader; /* NULL: not by the batch */
     uint64_t tail_head;    /* highest log sequence heard of */
 
-    bool catching_up;   /* reads events from the stream */
-    bool fetching;      /* a read of the stream is in flight */
     uint64_t feed_head; /* highest event sequence heard of */
-    bool head_known;    /* the stream was asked for its last event since catching_up began */
 
     struct held *held, **held_end;
     size_t held_count, held_bytes;
 
     struct handoff move;
     int64_t left_at_ms;  /* GONE: since when */
-    bool drained;        /* GONE: its subscriptions have ended */
     int64_t sweep_at_ms; /* looks for a lost last event, and for old answers */
     uint32_t actions_in_flight;
-    bool hold_actions;         /* start no REST call: the guild is about to move */
     struct bytes actions_left; /* calls that may be made and found no room yet (actions.c) */
     uint64_t sure_recheck; /* owner.rechecks when the coordinator was asked that said last that the
                               guild is ours at this epoch; 0: it has not */
-    bool report_claim;     /* the coordinator has not confirmed that it knows of our Claim */
     uint32_t pause_us;     /* of the handoff that brought the guild here */
 
     struct bus_sub *interactions, *portal, *feed, *tail;
 
     uint64_t units, units_counted; /* ever here, and up to the last count */
-    bool touched;                  /* in the owner's list for the next flush */
-    bool settling;                 /* in its list of those to be touched when it is quiet */
     struct guild *next_touched, *next_settling;
 };
 

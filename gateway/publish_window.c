@@ -18,6 +18,7 @@ struct lane {
 struct window {
     struct window_entry ring[WINDOW_RING];
     uint64_t head, tail; /* numbers: the oldest entry, and one past the newest */
+    uint64_t base;       /* what stands in ring[0]: so who is seldom busy uses few pages of it */
     size_t bytes;
     uint32_t session;
     uint64_t watermark;
@@ -36,7 +37,7 @@ struct window *window_new(void)
 
 static struct window_entry *at(struct window *w, uint64_t number)
 {
-    return &w->ring[number % WINDOW_RING];
+    return &w->ring[(number - w->base) % WINDOW_RING];
 }
 
 void window_free(struct window *w)
@@ -110,6 +111,8 @@ static struct window_entry *append(struct window *w, const struct window_entry *
 {
     if (w->tail - w->head >= WINDOW_RING)
         return NULL;
+    if (w->head == w->tail)
+        w->base = w->tail;
     struct window_entry *at_tail = at(w, w->tail);
     *at_tail = *e;
     at_tail->number = w->tail++;
