@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/bus_options.h"
-#include "base/bus_threads.h"
 #include "base/bus_refused.h"
+#include "base/bus_threads.h"
 #include "base/bus_url.h"
 #include "base/clock.h"
 #include "base/log.h"

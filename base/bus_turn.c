@@ -11,7 +11,7 @@
 
 enum {
     GATHERED_MOST = 64 * 1024, /* bytes: beyond it the server may as well begin */
-    GATHERED_US = 1000,/* a turn may be long: who waits for its beginning could work meanwhile */
+    GATHERED_US = 1000, /* a turn may be long: who waits for its beginning could work meanwhile */
     FREED_AT_ONCE = 256,
     FREED_BYTES = 256 * 1024, /* kept until then, at most, by a thread */
 };

@@ -213,25 +213,25 @@ bool scan_value(struct scan *r, struct span *ret)
     return true;
 }
 
-bool scan_is(struct span s, const char *text)
+bool scan_is(struct span value, const char *text)
 {
-    return s.size == strlen(text) && memcmp(s.at, text, s.size) == 0;
+    return value.size == strlen(text) && memcmp(value.at, text, value.size) == 0;
 }
 
-bool scan_uint(struct span s, uint64_t *ret)
+bool scan_uint(struct span value, uint64_t *ret)
 {
-    uint64_t value = 0;
-    if (s.size == 0 || s.size > 20)
+    uint64_t number = 0;
+    if (value.size == 0 || value.size > 20)
         return false;
-    for (size_t i = 0; i < s.size; i++) {
-        if (!is_digit(s.at[i]))
+    for (size_t i = 0; i < value.size; i++) {
+        if (!is_digit(value.at[i]))
             return false;
-        unsigned digit = (unsigned)(s.at[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10)
+        unsigned digit = (unsigned)(value.at[i] - '0');
+        if (number > (UINT64_MAX - digit) / 10)
             return false;
-        value = value * 10 + digit;
+        number = number * 10 + digit;
     }
-    *ret = value;
+    *ret = number;
     return true;
 }
 

@@ -24,12 +24,12 @@ enum { SCAN_DEPTH = 128 };
 struct scan {
     const char *at, *end;
 };
-void scan_blanks(struct scan *s);
-bool scan_char(struct scan *s, char c);
+void scan_blanks(struct scan *r);
+bool scan_char(struct scan *r, char c);
 /* A string and its colon; *ret_key is between the quotes, escapes as they are. */
-bool scan_key(struct scan *s, struct span *ret_key);
+bool scan_key(struct scan *r, struct span *ret_key);
 /* Any value, checked. */
-bool scan_value(struct scan *s, struct span *ret_value);
+bool scan_value(struct scan *r, struct span *ret_value);
 
 /* Walks an object or array; keys of array members are empty. What is no JSON ends it early:
  * scan_walk_is_over says. */

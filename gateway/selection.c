@@ -101,24 +101,25 @@ static bool put_value(struct cut *c, const struct selection *s, struct span valu
 static bool put_all(struct cut *c, const struct selection *s, struct scan_walk *walk)
 {
     struct span key, value;
+    const bool object = walk->object;
     bool first = true;
 
-    put(c, walk->object ? "{" : "[", 1);
+    put(c, object ? "{" : "[", 1);
     while (scan_walk_next(walk, &key, &value)) {
-        const struct selection *of = walk->object ? find(s, key) : s;
+        const struct selection *of = object ? find(s, key) : s;
         if (!of)
             continue;
         if (!first)
             put(c, ",", 1);
         first = false;
-        if (walk->object) {
+        if (object) {
             put(c, key.at - 1, key.size + 2);
             put(c, ":", 1);
         }
         if (!put_value(c, of, value))
             return false;
     }
-    put(c, walk->object ? "}" : "]", 1);
+    put(c, object ? "}" : "]", 1);
     return scan_walk_is_over(walk);
 }
 

@@ -324,7 +324,7 @@ static bool read_ready(struct shard *s, const struct frame *f)
         fresh.id[0] == '\0')
         return false;
     if (!scan_text(scan_member(f->d, "resume_gateway_url"), fresh.resume_url,
-                    sizeof(fresh.resume_url)))
+                   sizeof(fresh.resume_url)))
         fresh.resume_url[0] = '\0'; /* the main URL will do */
     s->session = fresh;
     return true;
