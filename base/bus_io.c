@@ -8,8 +8,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 #include "base/xmem.h"
+
+enum {
+    BUFFERED_MOST = 4 * 1024 * 1024, /* bytes that wait for the socket */
+    ROOM_MS = 5000,
+    ROOM_POLL_MS = 100,
+};
 
 /* References: libnats until it detaches, the thread, the slot's owner. */
 struct bus_io {
@@ -20,6 +27,7 @@ struct bus_io {
     _Atomic bool wants_write; /* there is something in libnats' buffer */
     _Atomic bool asked;       /* a flush is due: who has mu looks again when it has let go */
     _Atomic bool stuck;       /* the socket took a part only */
+    _Atomic bool is_patient;  /* who publishes too much waits until the server has taken some */
     _Atomic bool over;        /* nothing is done with nc any more; set under mu */
     pthread_mutex_t mu;       /* recursive: an error found here closes and detaches from within */
 };
@@ -63,6 +71,7 @@ static void write_out(struct bus_io *io)
         wake(io);
     } else if (!left) {
         atomic_store(&io->stuck, false);
+        atomic_store(&io->is_patient, true);
     }
 }
 
@@ -76,11 +85,33 @@ static void write_asked(struct bus_io *io)
     }
 }
 
+static bool has_too_much(struct bus_io *io)
+{
+    return !atomic_load(&io->over) && natsConnection_Buffered(io->nc) > BUFFERED_MOST;
+}
+
+/* Who publishes faster than the server takes waits, as with a socket that blocks. Once: a server that
+ * has taken nothing for so long is given up when it does not answer a ping either. */
+static void wait_for_room(struct bus_io *io)
+{
+    struct pollfd p = { .fd = io->fd, .events = POLLOUT };
+    int64_t until_ms = clock_now_ms() + ROOM_MS;
+
+    while (has_too_much(io) && clock_now_ms() < until_ms) {
+        (void)poll(&p, 1, ROOM_POLL_MS);
+        atomic_store(&io->asked, true);
+        write_asked(io);
+    }
+    atomic_store(&io->is_patient, !has_too_much(io));
+}
+
 void bus_io_flush(struct bus_io *io)
 {
     atomic_store(&io->asked, true);
     if (!atomic_load(&io->stuck)) /* else the thread goes on when the socket takes more */
         write_asked(io);
+    else if (atomic_load(&io->is_patient) && mine != io && has_too_much(io))
+        wait_for_room(io);
 }
 
 /* ---- the thread ---- */
@@ -152,7 +183,7 @@ static natsStatus on_attach(void **ret_io, void *slot, natsConnection *nc, natsS
     struct bus_io *io = xcalloc(1, sizeof(*io)), **owner = slot;
     pthread_t thread;
 
-    *io = (struct bus_io){ .refs = 3, .nc = nc, .fd = fd, .reads = true };
+    *io = (struct bus_io){ .refs = 3, .nc = nc, .fd = fd, .reads = true, .is_patient = true };
     init_lock(io);
     io->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (io->wake_fd < 0 || pthread_create(&thread, NULL, run, io)) {

@@ -7,6 +7,8 @@
  * publishes in one turn (epilogue.h) leaves in one write at its end, by the thread itself when the
  * connection is free, else by whoever is at it.
  *
+ * A server that takes nothing stops who publishes, for up to five seconds, when 4 MiB wait for it.
+ *
  * mu serialises all reading and writing: libnats closes the descriptor on whichever thread finds it
  * broken, and a TLS session takes one thread at a time. Nobody waits for it but the I/O thread.
  *

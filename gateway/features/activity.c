@@ -36,15 +36,16 @@ enum status on_message_create(struct unit *u, const json_t *d, struct err *err)
     message_text_measure(u->arena, json_str(d, "content"), &m);
 
     sqlite3_stmt *q = unit_sql(
-        u, "INSERT INTO message_stats(guild_id, message_id, author_id, channel_id,"
-           " channel_category, recipient_id, char_count, word_count, react_count, sent_at,"
-           " code_stats, link_stats)"
-           " SELECT ?1, ?2, ?3, ?4,"
-           " (SELECT category FROM channel_info WHERE guild_id = ?1 AND id = ?4),"
-           " ?5, ?6, ?7, ?8, ?9, ?10, ?11"
-           " WHERE NOT EXISTS (SELECT 1 FROM guilds WHERE guild_id = ?1 AND CASE WHEN"
-           " json_valid(settings) THEN json_extract(settings, '$.activityTracking') = 0 END)"
-           " ON CONFLICT(guild_id, message_id) DO NOTHING");
+        u,
+        "INSERT INTO message_stats(guild_id, message_id, author_id, channel_id,"
+        " channel_category, recipient_id, char_count, word_count, react_count, sent_at,"
+        " code_stats, link_stats)"
+        " SELECT ?1, ?2, ?3, ?4,"
+        " (SELECT category FROM channel_info WHERE guild_id = ?1 AND id = ?4),"
+        " ?5, ?6, ?7, ?8, ?9, ?10, ?11"
+        " WHERE NOT EXISTS (SELECT 1 FROM guilds WHERE guild_id = ?1 AND CASE WHEN"
+        " instr(settings, 'activityTracking') AND json_valid(settings) THEN json_extract(settings, '$.activityTracking') = 0 END)"
+        " ON CONFLICT(guild_id, message_id) DO NOTHING");
     unit_bind_id(q, 1, u->guild_id);
     unit_bind_id(q, 2, message_id);
     unit_bind_id(q, 3, author_id);
