@@ -101,7 +101,7 @@ def targets(results):
     few, many, full = (results.get(step_name(n)) for n in (10, 1000, 10000))
     largest = max((f for f in results.values() if f.get("pods") == 1), key=lambda f: f["guilds"])
     slope = (largest["idle_mib"] - few["idle_mib"]) * 2**20 / (largest["guilds"] - few["guilds"])
-    found = {f"growth: bytes an idle guild, 10 to {round(largest["guilds"]):,}": (4096, slope, "<="),
+    found = {f"growth: bytes an idle guild, 10 to {round(largest['guilds']):,}": (4096, slope, "<="),
              "growth: MiB of a pod with 1,000 guilds": (40.0, many["memory_mib"], "<=")}
     if full:
         found["growth: CPU an event at 10,000 guilds by that at 10"] = (
