@@ -1,17 +1,19 @@
 /* busiest.c - what the pod's guilds cost, for the coordinator's placement: counted by the owner's
  * thread every few seconds, taken by the heartbeat. */
+#include <malloc.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "gateway/guild.h"
 
-enum { COUNT_MS = 5000 };
+enum { COUNT_MS = 5000, QUIET_UNITS = 100, TRIM_UNITS = 1000, TRIM_GUILDS = 100 };
 
 struct count {
     struct owner *owner;
     int64_t ms;
     uint32_t standbys;
-    size_t n;
+    uint64_t units;
+    size_t guilds, n;
     struct guild_load busiest[OWNER_BUSIEST];
 };
 
@@ -38,9 +40,26 @@ static void count_guild(void *ctx, uint64_t id, void *value)
     uint64_t units = g->units - g->units_counted;
 
     g->units_counted = g->units;
+    c->units += units;
+    c->guilds++;
     c->standbys += g->standby && g->state == GUILD_WARM;
     if (g->state == GUILD_SERVING && units)
         put(c, (struct guild_load){ id, (uint32_t)(units * 60000 / (uint64_t)c->ms) });
+}
+
+/* When it gets quiet after much work or many guilds: what that took and nobody needs any more goes back
+ * to the system. malloc keeps it otherwise, a fifth of the pod's memory. */
+static void trim(struct owner *o, const struct count *c)
+{
+    uint64_t units = atomic_load(&o->units);
+    size_t apart = c->guilds > o->trimmed_guilds ? c->guilds - o->trimmed_guilds
+                                                 : o->trimmed_guilds - c->guilds;
+
+    if (c->units >= QUIET_UNITS || (units - o->trimmed_units < TRIM_UNITS && apart < TRIM_GUILDS))
+        return;
+    o->trimmed_units = units;
+    o->trimmed_guilds = c->guilds;
+    (void)malloc_trim(0);
 }
 
 void owner_count(struct owner *o)
@@ -51,6 +70,7 @@ void owner_count(struct owner *o)
     if (c.ms < COUNT_MS)
         return;
     idmap_each(o->guilds, count_guild, &c);
+    trim(o, &c);
     if (!o->config.has_coordinator)
         store_alive_put(o->store, clock_wall_ms());
     o->counted_ms = now_ms;

@@ -208,6 +208,8 @@ struct owner {
     int64_t unit_began_us;
     bool stopping;
     struct bus_sub *control, *forward;
+    uint64_t trimmed_units; /* then malloc gave back what it could */
+    size_t trimmed_guilds;
     int64_t counted_ms, strangers_at_ms;
     int64_t
         alive_before_ms; /* wall clock: when the process before this one was last there; 0: none */

@@ -17,7 +17,7 @@ from usage import Meter, memory_kib
 from worlds import applied, gateways, wait_applied
 
 GUILDS_A_SHARD = 1000  # Discord takes no more than 2,500
-IDLE_S = 2
+IDLE_S = 12  # a pod gives memory back when nothing has happened for five seconds
 PEER = "discord.js + better-sqlite3"
 
 
