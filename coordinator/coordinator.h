@@ -27,6 +27,8 @@ struct coordinator_config {
     bool deploy_commands;
     struct service_config service;
 };
+extern const struct config_row coordinator_settings_rows[];
+extern const size_t coordinator_settings_count;
 
 struct coordinator;
 
