@@ -29,6 +29,7 @@ static struct timespec from_us(int64_t us)
 }
 
 /* Comes before libc's when this program is linked. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved */
 int clock_gettime(clockid_t which, struct timespec *ret)
 {
     if (which == CLOCK_MONOTONIC)

@@ -78,6 +78,8 @@ double decision_ns(const struct meter *m, enum decision decision)
 
 /* ---- the calls that the linker sends here ---- */
 
+/* NOLINTBEGIN(cert-dcl37-c,bugprone-reserved-identifier): the linker gives these names */
+
 #define PART(name, text)
 #define TURN(function, owner)                                                                      \
     enum status __real_##function(struct coordinator *c, struct err *err);                         \
@@ -199,3 +201,4 @@ size_t __wrap_balance_plan(struct balance *b, double even, struct balance_move *
     end(DECISION_BALANCE_PLAN, begun_ns);
     return moves;
 }
+/* NOLINTEND(cert-dcl37-c,bugprone-reserved-identifier) */

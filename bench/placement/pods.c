@@ -276,7 +276,7 @@ static void deliver_start(struct sim *s, const struct event *e)
         return;
     pod->is_up = pod->is_changed = true;
     beat.kind = EVENT_BEAT;
-    beat.at_us += BEAT_MS * 1000;
+    beat.at_us += BEAT_MS * INT64_C(1000);
     events_add(&s->events, &beat);
 }
 
@@ -319,7 +319,7 @@ static void deliver_beat(struct sim *s, const struct event *e)
     enum part before = meter_enter(PART_BEATS);
     pods_heard(&s->leader, &h, &caller);
     meter_leave(before);
-    next.at_us += BEAT_MS * 1000;
+    next.at_us += BEAT_MS * INT64_C(1000);
     events_add(&s->events, &next);
 }
 

@@ -8,8 +8,9 @@
 #include "bench/placement/clock.h"
 #include "bench/placement/meter.h"
 
+static const int64_t sec_us = 1000000;
+
 enum {
-    SEC_US = 1000000,
     GUILDS_A_SHARD = 1000, /* Discord recommends about so many */
     GRAIN_US = 500,        /* what arrives within it is read at once */
     QUIET_MS = 660000,     /* longer than a cool-down, and twice a load's half-life */
@@ -24,8 +25,8 @@ const struct sim_costs sim_costs = {
     .take = 1000,
     .commit = 2000,
     .row = 25,
-    .identify = 5 * SEC_US / 16,
-    .restart = 5 * SEC_US,
+    .identify = INT64_C(5000000) / 16,
+    .restart = 5000000,
 };
 
 enum status sim_open(struct sim *s, const struct world_options *o, struct err *err)
@@ -71,11 +72,11 @@ static void start_pod(struct sim *s, int pod, int64_t after_us)
 void sim_start(struct sim *s)
 {
     size_t pods = s->world.pod_count;
-    const struct event seen = { .at_us = sim_now_us() + 2 * SEC_US, .kind = EVENT_SEEN };
+    const struct event seen = { .at_us = sim_now_us() + 2 * sec_us, .kind = EVENT_SEEN };
 
     mirror_set_shard_count(s->leader.mirror, (uint32_t)(s->world.guild_count / GUILDS_A_SHARD + 1));
     for (size_t i = 0; i < pods; i++)
-        start_pod(s, (int)i, (int64_t)(i * SEC_US / pods));
+        start_pod(s, (int)i, (int64_t)i * sec_us / (int64_t)pods);
     events_add(&s->events, &seen);
 }
 
@@ -90,7 +91,7 @@ int sim_add_pod(struct sim *s)
 {
     int pod = world_add_pod(&s->world);
 
-    start_pod(s, pod, (int64_t)(world_random(&s->world) % SEC_US));
+    start_pod(s, pod, (int64_t)(world_random(&s->world) % (uint64_t)sec_us));
     return pod;
 }
 
@@ -157,7 +158,7 @@ static bool turn(struct sim *s)
 
 bool sim_run(struct sim *s, bool (*done)(const struct sim *s), int64_t most_s)
 {
-    int64_t until_us = sim_now_us() + most_s * SEC_US;
+    int64_t until_us = sim_now_us() + most_s * sec_us;
 
     bool is_done = done(s);
 

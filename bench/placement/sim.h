@@ -81,7 +81,7 @@ bool sim_is_settled(const struct sim *s);
 /* pods.c */
 void sim_order(struct sim *s, const struct bus_out *out, const struct bus_waiter *waiter);
 void sim_deliver(struct sim *s, const struct event *event);
-void sim_hear(struct sim *s, int pod, const Guildbus__V1__HeartbeatReply *reply);
+void sim_hear(struct sim *s, int number, const Guildbus__V1__HeartbeatReply *reply);
 /* store.c: the one simulation of this process. */
 void sim_set_current(struct sim *s);
 struct sim *sim_current(void);

@@ -70,9 +70,9 @@ int world_pod_of(const struct world *w, const char *id);
 int world_add_pod(struct world *w);
 uint64_t world_random(struct world *w);
 
-void world_give(struct world *w, size_t guild, int pod);
+void world_give(struct world *w, size_t guild, int to);
 /* The process is gone, with what it followed; its guilds stay named until others have them. */
-void world_end_process(struct world *w, int pod);
+void world_end_process(struct world *w, int number);
 void world_set_load(struct world *w, size_t guild, double load);
 
 bool world_follows(const struct world *w, size_t guild, int pod);
@@ -81,6 +81,6 @@ void world_follow(struct world *w, size_t guild, int pod, bool follows);
 bool world_has_rows(const struct world *w, size_t guild, int pod);
 
 /* At most every five seconds, as a pod does. */
-void world_count_busiest(struct world *w, int pod, int64_t now_ms);
+void world_count_busiest(struct world *w, int number, int64_t now_ms);
 
 #endif
