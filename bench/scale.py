@@ -73,7 +73,7 @@ class Costs:
         self.guild_kib = (many["idle_mib"] - few["idle_mib"]) * 1024 / (many["guilds"] - few["guilds"])
         self.nats_guild_kib = (many["nats_mib"] - few["nats_mib"]) * 1024 / (many["guilds"] - few["guilds"])
         self.stream_per_s = self.read("floors", "JetStream publish, 1,024 at a time", "per_s")
-        self.placement = self.scenario("placement")
+        self.placement = self.largest_simulation()
 
     def find(self, scenario, *keys):
         """In the result, else in the fallback; None: in neither."""
@@ -86,6 +86,14 @@ class Costs:
                     self.borrowed.append(" / ".join((scenario, *keys)))
                 return found
         return None
+
+    def largest_simulation(self):
+        """What --quick simulates says little of a large bot."""
+        own, other = (s["scenarios"].get("placement", {}).get("median") for s in (self.result, self.fallback))
+        if other and (not own or own["the simulation"]["guilds"] < other["the simulation"]["guilds"]):
+            self.borrowed += ["placement"] if self.result is not self.fallback else []
+            return other
+        return own or self.read("placement")
 
     def scenario(self, name):
         return self.read(name)
@@ -140,7 +148,7 @@ def needs(costs, guilds, events, guilds_a_pod):
 
 
 def phases(costs):
-    return {name: f for name, f in costs.placement.items() if "rows" in f}
+    return {name: f for name, f in costs.placement.items() if "stored" in f}
 
 
 def simulated(costs):
@@ -148,7 +156,7 @@ def simulated(costs):
 
 
 def written(phase):
-    return sum(n for what, n in phase["rows"].items() if what not in ("heartbeats", "commits"))
+    return sum(n for what, n in phase["stored"].items() if what not in ("heartbeats", "commits"))
 
 
 def rack_rows(costs, guilds):
@@ -162,7 +170,7 @@ def leader_percent(costs, pods):
     """CPU of the leading coordinator while nothing happens: heartbeats. In proportion to the simulation's pods, so too little
     for more pods than that: a few parts of a heartbeat look at all pods."""
     every = list(phases(costs).values())
-    beats = sum(f["rows"]["heartbeats"] for f in every)
+    beats = sum(f["stored"]["heartbeats"] for f in every)
     seconds = sum(f["cpu_s"]["heartbeats, leases, shards"] for f in every)
     return seconds / beats * pods * 100
 

@@ -10,7 +10,7 @@
 #include "base/macros.h"
 #include "bench/placement/report.h"
 
-enum { LEAST_PODS = 10, PODS = 1000, GUILDS = 1000000, QUICK_PODS = 100, QUICK_GUILDS = 20000 };
+enum { LEAST_PODS = 20, PODS = 1000, GUILDS = 1000000, QUICK_PODS = 100, QUICK_GUILDS = 20000 };
 
 static const struct option options[] = {
     { "pods", required_argument, NULL, 'p' },
@@ -71,7 +71,7 @@ static int take_option(struct wishes *w, int option, const char *value)
         return 1;
     }
     if (option == 'p' && !parse_number(value, LEAST_PODS, MOST, &w->pods))
-        wants = "--pods takes a whole number from 10 to 9089";
+        wants = "--pods takes a whole number from 20 to 9089";
     else if (option == 'g' && !parse_number(value, 1, MOST_GUILDS, &w->guilds))
         wants = "--guilds takes a whole number from 1 to 4000000";
     else if (option == 's' && !parse_number(value, 0, INT64_MAX, &w->seed))

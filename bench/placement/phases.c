@@ -264,7 +264,7 @@ static struct phase change_load(struct sim *s)
 
 static struct phase run_one(struct sim *s, size_t n, int pods)
 {
-    int few = pods < 100 ? 1 : pods / 100, rack = pods < 20 ? 1 : pods / 20;
+    int few = pods < 200 ? 2 : pods / 100, rack = pods < 60 ? 3 : pods / 20;
 
     switch (n) {
     case 0:

@@ -158,7 +158,7 @@ static json_t *json_phase(const struct phase *p)
         (double)p->meter.longest_turn_ns / 1e6, "skew", p->after.weight.most);
 
     (void)json_object_set_new(phase, "changes", json_counts(&p->counts));
-    (void)json_object_set_new(phase, "rows", json_rows(&p->counts));
+    (void)json_object_set_new(phase, "stored", json_rows(&p->counts));
     (void)json_object_set_new(phase, "before", json_skew(&p->before));
     (void)json_object_set_new(phase, "after", json_skew(&p->after));
     (void)json_object_set_new(phase, "cpu_s", json_cpu(&p->meter));
