@@ -8,6 +8,7 @@
 #include "bench/placement/meter.h"
 #include "bench/placement/sim.h"
 #include "messages/codec.h"
+#include "messages/subjects.h"
 
 enum { BEAT_MS = 1000, SCHEMA = 1 };
 
@@ -156,13 +157,14 @@ static void on_control(const struct told *t, const struct bus_out *out)
 void sim_order(struct sim *s, const struct bus_out *out, const struct bus_waiter *waiter)
 {
     struct told t = { s, waiter, NOBODY };
+    char pod[SUBJECT_TOKEN_SIZE];
     struct event answer = { .kind = EVENT_STORED,
                             .at_us = sim_now_us() + sim_costs.net,
                             .on_reply = waiter->on_reply,
                             .ctx = waiter->ctx };
 
-    if (!strncmp(out->subject, "pod.", 4)) {
-        t.pod = world_pod_of(&s->world, out->subject + 4);
+    if (subject_pod(out->subject, pod)) {
+        t.pod = world_pod_of(&s->world, pod);
         must(t.pod != NOBODY);
         if (s->world.pods[t.pod].is_up) {
             on_control(&t, out);
