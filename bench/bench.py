@@ -25,7 +25,7 @@ import report  # noqa: E402
 from cluster import ROOT, Cluster, Options, StartError  # noqa: E402
 from processes import Process  # noqa: E402
 
-SCENARIOS = ("floors", "events", "interactions", "portal", "handoff", "failover", "growth", "rest")
+SCENARIOS = ("floors", "events", "interactions", "portal", "handoff", "failover", "growth", "rest", "placement")
 
 
 def arguments():

@@ -9,7 +9,9 @@ COLUMNS = {"per_s": "a second", "cpu_us_each": "CPU µs each", "p50_us": "p50 µ
            "silence_max_ms": "silence max ms", "during_p99_ms": "asked meanwhile, p99 ms", "moved_mb": "MB moved",
            "first_s": "first s", "half_s": "half s", "last_s": "last s", "shards_s": "shards s", "idle_mib": "MiB idle",
            "memory_mib": "MiB", "start_s": "start s", "requests": "requests", "failed": "failed", "rows": "calls",
-           "refused": "429s", "lost": "lost", "doubled": "doubled", "repeated": "repeated"}
+           "refused": "429s", "lost": "lost", "doubled": "doubled", "repeated": "repeated",
+           "served_s": "served s", "settled_s": "last move s", "skew": "heaviest by mean", "leader_cpu_s": "leader's CPU s",
+           "longest_turn_ms": "longest turn ms", "peak_memory_mib": "MiB at most"}
 PLOTS = {"per_s": "a second", "cpu_us_each": "CPU µs each", "silence_p50_ms": "ms without an answer around a move, p50",
          "last_s": "s until the last guild is served", "idle_mib": "MiB with all guilds idle",
          "start_s": "s from start to all guilds served"}

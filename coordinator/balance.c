@@ -9,6 +9,7 @@ struct planning {
     struct balance *b;
     size_t *first; /* each pod's guilds, as they were: first[pod] … first[pod + 1] - 1 */
     bool *stuck;   /* no move from this pod helps */
+    bool *filled;  /* its guilds are there */
     double mean;
     bool overfull; /* capacity only weighs */
 };
@@ -174,10 +175,20 @@ static int heaviest(const struct planning *p)
     return found;
 }
 
+static void fill_pod(const struct planning *p, int pod)
+{
+    const struct balance *b = p->b;
+
+    if (b->fill && !p->filled[pod])
+        b->fill(b->ctx, pod, b->guilds + p->first[pod]);
+    p->filled[pod] = true;
+}
+
 static struct best next_move(const struct planning *p, int from)
 {
     struct best best = { 0 };
 
+    fill_pod(p, from);
     for (int to = next_lightest(p, -1); to >= 0 && !best.found; to = next_lightest(p, to))
         best = best_move(p, from, to);
     return best;
@@ -205,7 +216,8 @@ static void index_guilds(struct planning *p)
 
     for (size_t pod = 0; pod < b->pod_count; pod++) {
         p->first[pod] = at;
-        while (at < b->guild_count && b->guilds[at].pod == (int)pod)
+        at += b->fill ? b->pods[pod].guilds : 0;
+        while (!b->fill && at < b->guild_count && b->guilds[at].pod == (int)pod)
             at++;
     }
     p->first[b->pod_count] = at;
@@ -223,9 +235,13 @@ size_t balance_plan(struct balance *b, double even, struct balance_move *ret_mov
 {
     CLEANUP(xfree) size_t *first = xcalloc(b->pod_count + 1, sizeof(*first));
     CLEANUP(xfree) bool *stuck = xcalloc(b->pod_count + 1, sizeof(*stuck));
-    struct planning p = {
-        .b = b, .first = first, .stuck = stuck, .mean = mean_of(b), .overfull = is_overfull(b)
-    };
+    CLEANUP(xfree) bool *filled = xcalloc(b->pod_count + 1, sizeof(*filled));
+    struct planning p = { .b = b,
+                          .first = first,
+                          .stuck = stuck,
+                          .filled = filled,
+                          .mean = mean_of(b),
+                          .overfull = is_overfull(b) };
     size_t count = 0;
 
     index_guilds(&p);

@@ -41,6 +41,10 @@ struct balance {
     size_t pod_count;
     struct balance_guild *guilds; /* grouped by pod, pods in order */
     size_t guild_count;
+    /* Puts a pod's guilds in their places, as many as pods[pod].guilds said at first; called when the
+     * pod is first asked to give one away, because most pods never are. NULL: all are there. */
+    void (*fill)(void *ctx, int pod, struct balance_guild *into);
+    void *ctx;
 };
 
 /* Of the mean: 1 is even. Both 1 when nobody takes guilds or nothing weighs anything. */

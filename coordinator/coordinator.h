@@ -29,6 +29,8 @@ struct coordinator_config {
     struct bus_auth nats_auth;
     struct service_config service;
 };
+extern const struct config_row coordinator_settings_rows[];
+extern const size_t coordinator_settings_count;
 
 struct coordinator;
 

@@ -28,6 +28,17 @@ static double capacity_of(const struct standby_pod *pod)
     return pod->capacity ? pod->capacity : 1;
 }
 
+/* By more than one, so that few places do not make it restless. */
+static bool has_clearly_more(const struct standby_pod *pod)
+{
+    return pod->standing > pod->share * clearly_more + 1;
+}
+
+static bool has_clearly_less(const struct standby_pod *pod)
+{
+    return pod->takes && pod->standing + 1 < pod->share * clearly_less;
+}
+
 void standby_prepare(struct standby_pods *all, uint64_t places)
 {
     double sum = 0;
@@ -36,20 +47,45 @@ void standby_prepare(struct standby_pods *all, uint64_t places)
         all->pods[i].seed = seed_of(all->pods[i].id);
         sum += all->pods[i].takes ? capacity_of(&all->pods[i]) : 0;
     }
-    for (size_t i = 0; i < all->count; i++) {
+    all->less = NULL;
+    for (size_t i = all->count; i-- > 0;) {
         struct standby_pod *pod = &all->pods[i];
         pod->share = pod->takes ? (double)places * capacity_of(pod) / sum : 0;
+        if (!has_clearly_less(pod))
+            continue;
+        pod->next_less = all->less;
+        all->less = pod;
     }
 }
 
-/* Of all pods that have this capacity each gets the highest score equally often; twice the capacity,
- * twice as often. */
-static double score(const struct standby_pod *pod, uint64_t guild_id)
+/* What decides between a guild and a pod: 53 bits. */
+static uint64_t lot(const struct standby_pod *pod, uint64_t mixed_guild)
 {
-    uint64_t hash = mix(pod->seed ^ mix(guild_id));
-    double u = ((double)(hash >> 11) + 0.5) * 0x1p-53; /* above 0, below 1 */
+    return mix(pod->seed ^ mixed_guild) >> 11;
+}
+
+static double score(const struct standby_pod *pod, uint64_t its_lot)
+{
+    double u = ((double)its_lot + 0.5) * 0x1p-53; /* above 0, below 1 */
 
     return -capacity_of(pod) / log(u);
+}
+
+/* The pod that has the guild, so far. */
+struct best {
+    struct standby_pod *pod; /* NULL: none */
+    uint64_t lot;
+};
+
+/* Of all pods that have this capacity each gets the highest score equally often; twice the capacity,
+ * twice as often. Between two of the same capacity the lots say it, without a logarithm. */
+static bool beats(const struct standby_pod *pod, uint64_t its_lot, const struct best *best)
+{
+    if (!best->pod)
+        return true;
+    if (pod->capacity == best->pod->capacity)
+        return its_lot > best->lot;
+    return score(pod, its_lot) > score(best->pod, best->lot);
 }
 
 static bool may_take(const struct standby_pod *pod, const struct standby_ask *ask)
@@ -67,20 +103,37 @@ static bool may_take(const struct standby_pod *pod, const struct standby_ask *as
 static struct standby_pod *best_below(struct standby_pods *all, const struct standby_ask *ask,
                                       double limit)
 {
-    struct standby_pod *best = NULL;
-    double best_score = 0;
+    uint64_t guild = mix(ask->guild_id);
+    struct best best = { 0 };
 
     for (size_t i = 0; i < all->count; i++) {
         struct standby_pod *pod = &all->pods[i];
         if (!may_take(pod, ask) || (limit > 0 && pod->standing + 1 > pod->share * limit + 1))
             continue;
-        double its = score(pod, ask->guild_id);
-        if (best && its <= best_score)
-            continue;
-        best = pod;
-        best_score = its;
+        uint64_t its = lot(pod, guild);
+        if (beats(pod, its, &best))
+            best = (struct best){ pod, its };
     }
-    return best;
+    return best.pod;
+}
+
+/* The highest score of all, if it is one's with clearly less than its share; else NULL. Most often
+ * there are few of these, and another pod that beats them is soon found. */
+static struct standby_pod *best_of_less(struct standby_pods *all, const struct standby_ask *ask)
+{
+    uint64_t guild = mix(ask->guild_id);
+    struct best best = { 0 };
+
+    for (struct standby_pod *pod = all->less; pod; pod = pod->next_less) {
+        uint64_t its = lot(pod, guild);
+        if (has_clearly_less(pod) && may_take(pod, ask) && beats(pod, its, &best))
+            best = (struct best){ pod, its };
+    }
+    for (size_t i = 0; i < all->count && best.pod; i++) {
+        if (may_take(&all->pods[i], ask) && beats(&all->pods[i], lot(&all->pods[i], guild), &best))
+            return NULL;
+    }
+    return best.pod;
 }
 
 struct standby_pod *standby_choose(struct standby_pods *all, const struct standby_ask *ask)
@@ -94,25 +147,14 @@ struct standby_pod *standby_choose(struct standby_pods *all, const struct standb
     return best;
 }
 
-/* By more than one, so that few places do not make it restless. */
-static bool has_clearly_more(const struct standby_pod *pod)
-{
-    return pod->standing > pod->share * clearly_more + 1;
-}
-
-static bool has_clearly_less(const struct standby_pod *pod)
-{
-    return pod->takes && pod->standing + 1 < pod->share * clearly_less;
-}
-
 struct standby_pod *standby_better(struct standby_pods *all, const struct standby_ask *ask,
                                    struct standby_pod *at)
 {
     if (at->standing <= at->share + 1)
         return NULL;
-    struct standby_pod *best = best_below(all, ask, 0);
-    if (!best || best == at || best->standing + 1 > best->share ||
-        !(has_clearly_more(at) || has_clearly_less(best)))
+    struct standby_pod *best =
+        has_clearly_more(at) ? best_below(all, ask, 0) : best_of_less(all, ask);
+    if (!best || best == at || best->standing + 1 > best->share)
         return NULL;
     at->standing--;
     best->standing++;

@@ -24,15 +24,18 @@ struct standby_pod {
     void *user;        /* the caller's */
     /* set by standby_prepare */
     uint64_t seed;
-    double share; /* of all places */
+    double share;                  /* of all places */
+    struct standby_pod *next_less; /* of those with clearly less */
 };
 
 struct standby_pods {
     struct standby_pod *pods;
     size_t count;
+    struct standby_pod *less; /* clearly, when they were prepared */
 };
 
-/* places: how many are to be given in all. Call once when pods are filled. */
+/* places: how many are to be given in all. Call once when pods are filled, and again now and then:
+ * who gets clearly less than its share meanwhile is only then seen to. */
 void standby_prepare(struct standby_pods *all, uint64_t places);
 
 struct standby_ask {

@@ -1,6 +1,7 @@
 /* state.h - the coordinator thread's state, shared by the files that make up its work.
  *
- *   coordinator.c  the thread, leading, the order of one turn
+ *   coordinator.c  the thread, leading
+ *   turn.c         what is done in one turn, and in which order
  *   requests.c     bus messages in, answers out
  *   pods.c         registration, leases, who is dead; REST shares are in rest_shares.c
  *   guilds.c       placement, claims, failover
@@ -37,6 +38,7 @@
 enum {
     TURN_MS = 100,  /* heartbeats of this long share one transaction */
     GRACE_MS = 500, /* after a lease's end, for clocks and rounding */
+    FORGET_EACH_MS = 3600 * 1000,
     ORDER_TIMEOUT_MS = 2000,
     ORDERS_IN_FLIGHT = 256,
     MOST_PODS = 10000,
@@ -114,13 +116,18 @@ struct coordinator {
     int64_t next_reshard_ms, next_reshard_warning_ms;
 };
 
-/* ---- coordinator.c ---- */
+/* ---- turn.c ---- */
 
+/* Settles what has arrived, and sends what it leads to; whole: time has passed, too. */
+enum status turn_take(struct coordinator *c, bool whole, struct err *err) MUST_CHECK;
 /* Stores c->plan, takes it over into the mirror, empties it. */
 enum status commit(struct coordinator *c, struct err *err) MUST_CHECK;
+int64_t db_now_ms(const struct coordinator *c);
+
+/* ---- coordinator.c ---- */
+
 /* Gives up leading; another process, or this one a second later, begins from what is stored. */
 void step_down(struct coordinator *c, const struct err *err);
-int64_t db_now_ms(const struct coordinator *c);
 
 /* ---- requests.c ---- */
 

@@ -357,6 +357,58 @@ static void test_large_clusters_are_planned_in_a_moment(void **state UNUSED)
 }
 
 /* Day and night of five minutes: each pod's load swings by half of it, one after the other. */
+/* Where the guilds of a plan come from, and which pods were asked for theirs. */
+struct source {
+    const struct balance_guild *guilds;
+    size_t count;
+    unsigned asked[MOST_PODS];
+};
+
+static void fill(void *ctx, int pod, struct balance_guild *into)
+{
+    struct source *s = ctx;
+
+    s->asked[pod]++;
+    for (size_t g = 0; g < s->count; g++) {
+        if (s->guilds[g].pod == pod)
+            *into++ = s->guilds[g];
+    }
+}
+
+static void test_only_pods_that_give_are_asked_for_their_guilds(void **state UNUSED)
+{
+    struct world *w = world_new(10, 10000), *lazy = world_new(10, 10000);
+    struct source source = { .count = 10000 };
+
+    zipf(w, 1.1);
+    for (size_t g = 0; g < 10000; g++)
+        w->b.guilds[g].pod = g % 100 ? (int)(g % 10) : 4; /* it has some more */
+    settle(w);
+    CLEANUP(xfree)
+    struct balance_guild *guilds = xmemdup(w->b.guilds, 10000 * sizeof(struct balance_guild));
+    source.guilds = guilds;
+    memcpy(lazy->b.pods, w->b.pods, MOST_PODS * sizeof(struct balance_pod));
+    memset(lazy->b.guilds, 0, 10000 * sizeof(struct balance_guild));
+    lazy->b.fill = fill;
+    lazy->b.ctx = &source;
+    size_t count = plan(w, 50);
+    assert_true(count > 0);
+    assert_int_equal(balance_plan(&lazy->b, even, lazy->moves, 50), count);
+    unsigned asked = 0;
+    for (size_t i = 0; i < MOST_PODS; i++) {
+        assert_true(source.asked[i] <= 1);
+        asked += source.asked[i];
+    }
+    assert_in_range(asked, 1, 5); /* of ten */
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(lazy->moves[i].to, w->moves[i].to);
+        assert_int_equal(lazy->b.guilds[lazy->moves[i].guild].guild_id,
+                         w->b.guilds[w->moves[i].guild].guild_id);
+    }
+    world_free(w);
+    world_free(lazy);
+}
+
 static void test_a_swinging_load_moves_nothing(void **state UNUSED)
 {
     struct world *w = world_new(4, 400);
@@ -438,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_after_a_failover_little_moves),
         cmocka_unit_test(test_small_steps_converge_without_turning_back),
         cmocka_unit_test(test_large_clusters_are_planned_in_a_moment),
+        cmocka_unit_test(test_only_pods_that_give_are_asked_for_their_guilds),
         cmocka_unit_test(test_a_swinging_load_moves_nothing),
         cmocka_unit_test(test_a_load_that_stays_is_seen_within_minutes),
         cmocka_unit_test(test_a_load_is_the_average_of_the_few_that_were_measured),

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,13 @@ static struct world *world_new(size_t pods)
         w->standby[g] = -1;
     }
     return w;
+}
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9); /* splitmix64 */
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
 }
 
 static struct standby_ask ask_for(const struct world *w, size_t guild)
@@ -156,6 +164,65 @@ static void test_a_new_pod_gets_its_share_and_then_it_is_quiet(void **state UNUS
     free(w);
 }
 
+/* What standby.h says, without any short cut. */
+static const struct standby_pod *best_by_definition(const struct world *w, size_t guild)
+{
+    const struct standby_pod *best = NULL;
+    double best_score = 0;
+
+    for (size_t i = 0; i < w->all.count; i++) {
+        const struct standby_pod *pod = &w->pods[i];
+        uint64_t x = pod->seed ^ mix(ask_for(w, guild).guild_id);
+        double u = ((double)(mix(x) >> 11) + 0.5) * 0x1p-53;
+        double score = -(double)pod->capacity / log(u);
+        if (!pod->takes || (int)i == w->owner[guild] || (best && score <= best_score))
+            continue;
+        best = pod;
+        best_score = score;
+    }
+    return best;
+}
+
+static void test_the_winner_is_who_has_the_highest_score(void **state UNUSED)
+{
+    struct world *w = world_new(8);
+
+    add_pod(w, 3000);
+    add_pod(w, 400);
+    standby_prepare(&w->all, UINT64_C(100) * GUILDS); /* nobody has too much */
+    for (size_t g = 0; g < GUILDS; g++) {
+        const struct standby_ask ask = ask_for(w, g);
+        assert_ptr_equal(standby_choose(&w->all, &ask), best_by_definition(w, g));
+    }
+    free(w);
+}
+
+/* A place moves to a pod with clearly less exactly when that pod is the winner. */
+static void test_places_move_only_to_winners(void **state UNUSED)
+{
+    struct world *w = world_new(10);
+    size_t moved = 0, kept = 0;
+
+    choose_missing(w);
+    add_pod(w, 1000);
+    add_pod(w, 2500);
+    standby_prepare(&w->all, GUILDS);
+    for (size_t g = 0; g < GUILDS; g++) {
+        const struct standby_ask ask = ask_for(w, g);
+        struct standby_pod *at = &w->pods[w->standby[g]];
+        const struct standby_pod *winner = best_by_definition(w, g);
+        bool is_over = at->standing > at->share + 1;
+        bool is_less = winner >= &w->pods[10] && winner->standing + 1 < winner->share * 0.85;
+        const struct standby_pod *got = standby_better(&w->all, &ask, at);
+        assert_ptr_equal(got, is_over && is_less ? winner : NULL);
+        moved += got != NULL;
+        kept += got == NULL;
+    }
+    assert_in_range(moved, 1500, 4000);
+    assert_true(kept > 4000);
+    free(w);
+}
+
 /* As after a pod came back empty, and all others stand by for its guilds. */
 static void test_places_move_from_those_with_too_many(void **state UNUSED)
 {
@@ -239,6 +306,8 @@ int main(void)
         cmocka_unit_test(test_places_follow_capacity),
         cmocka_unit_test(test_a_lost_pod_changes_only_what_it_had),
         cmocka_unit_test(test_a_new_pod_gets_its_share_and_then_it_is_quiet),
+        cmocka_unit_test(test_the_winner_is_who_has_the_highest_score),
+        cmocka_unit_test(test_places_move_only_to_winners),
         cmocka_unit_test(test_places_move_from_those_with_too_many),
         cmocka_unit_test(test_the_second_standby_is_another_pod),
         cmocka_unit_test(test_who_cannot_read_the_rows_does_not_follow_them),
