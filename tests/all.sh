@@ -108,7 +108,7 @@ if [ $quick -eq 0 ]; then
     step "tests: address, undefined" units asan -E '^static/' -LE 'flow|failpoint|model'
     step "flows: address, undefined" flows asan
     step "build: thread" deploy/local/build.sh tsan
-    step "tests: thread" units tsan -L unit
+    step "tests: thread" tests tsan -L unit
     step "build: clang" deploy/local/build.sh clang
     step "lint" tests/static/lint.sh
     step "model: who owns a guild" tests/model/check.sh
