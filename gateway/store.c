@@ -65,6 +65,8 @@ static enum status set_up(struct store *s, const char *path, struct err *err)
         return store_failed(s, path, err);
     (void)sqlite3_busy_timeout(s->db, 5000);
     TRY(exec(s, "PRAGMA journal_mode=WAL", err));
+    /* what an earlier process left there may be what fills the disk */
+    (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     TRY(exec(s, "PRAGMA synchronous=NORMAL", err));
     TRY(exec(s, "PRAGMA temp_store=MEMORY", err));
     TRY(exec(s, "PRAGMA cache_size=-65536", err)); /* 64 MiB */

@@ -1,7 +1,10 @@
 #include "gateway/wal.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,8 +15,10 @@
 enum {
     BEGIN_EACH = 256,
     CHECKPOINT_AT = 16384,
-    AGAIN_AFTER = 1024, /* when somebody still reads what is older */
+    AGAIN_AFTER = 1024,     /* when somebody still reads what is older */
+    CHECKPOINT_SOON = 1024, /* where there is little room: as SQLite does by itself */
 };
+#define LITTLE_ROOM ((uint64_t)512 << 20)
 
 static struct metric checkpoints =
     METRIC_HISTOGRAM("guildbus_checkpoint_seconds", "a checkpoint of the pod's database");
@@ -33,6 +38,15 @@ static void begin_writing(struct wal *w, int pages)
     if (w->fd >= 0)
         (void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     w->begun = pages;
+}
+
+/* A log that fills the disk could not even be copied into the database. */
+static bool has_little_room(const struct wal *w)
+{
+    struct statvfs fs;
+
+    return w->fd >= 0 && fstatvfs(w->fd, &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < LITTLE_ROOM;
 }
 
 static void checkpoint(struct wal *w, sqlite3 *db, const char *schema, int pages)
@@ -55,10 +69,13 @@ static int on_commit(void *ctx, sqlite3 *db, const char *schema, int pages)
         w->begun = 0;
         w->checkpoint_at = CHECKPOINT_AT;
     }
-    if (pages >= w->checkpoint_at)
+    if (pages >= w->checkpoint_at) {
         checkpoint(w, db, schema, pages);
-    else if (pages - w->begun >= BEGIN_EACH)
+    } else if (pages - w->begun >= BEGIN_EACH) {
         begin_writing(w, pages);
+        if (w->checkpoint_at == CHECKPOINT_AT && has_little_room(w))
+            w->checkpoint_at = CHECKPOINT_SOON;
+    }
     return SQLITE_OK;
 }
 

@@ -2,6 +2,8 @@
  *
  *     commit … commit ─▶ 1 MiB more: the kernel begins to write it ─▶ … ─▶ 64 MiB: checkpoint
  *
+ * Where less than 512 MiB are free it comes each 4 MiB.
+ *
  * A checkpoint stands in the owner's way: it syncs the log, copies its pages, and syncs the database.
  * So it comes seldom, when a page that changed a hundred times is copied once, and finds a log that is
  * on the disk already. It is made by the connection that writes, never by another one: two that

@@ -149,8 +149,9 @@ static void on_control(const struct told *t, const struct bus_out *out)
     case GUILDBUS__V1__CONTROL__ORDER__NOT_SET:
     case GUILDBUS__V1__CONTROL__ORDER_YIELD:
     case GUILDBUS__V1__CONTROL__ORDER_RELEASED:
+    case _GUILDBUS__V1__CONTROL__ORDER__CASE_IS_INT_SIZE:
     default:
-        must(!"an order of the coordinator");
+        must(false); /* no order of the coordinator's */
     }
 }
 
