@@ -45,12 +45,13 @@ def _table(medians):
 def _stages(medians):
     """Tables of the stages, of those who tell them."""
     parts = []
-    for who, figures in medians.items():
-        if not figures.get("stages"):
-            continue
+    told = [(who, f["stages"]) for who, f in medians.items() if f.get("stages")]
+    told += [(f"{who} at {f['stages_rate']:,.0f} a second", f["stages_at_rate"]) for who, f in medians.items()
+             if f.get("stages_at_rate")]
+    for who, stages in told:
         parts += ["", f"{who}, by stage:", "", "| stage | count | mean µs | p50 µs | p99 µs |", "|---|---:|---:|---:|---:|"]
         parts += [f"| {name} | {s['count']:,.0f} | {s['mean_us']:,.0f} | {s['p50_us']:,.0f} | {s['p99_us']:,.0f} |"
-                  for name, s in figures["stages"].items()]
+                  for name, s in stages.items()]
     return "\n".join(parts)
 
 

@@ -29,13 +29,23 @@ def _figures(events, seconds, cpu, ours, memory):
             "cpu_us_each_by_process": {name: round(s / events * 1e6, 1) for name, s in cpu.items()},
             "memory_mib": round(memory / 1024, 1)}
 
+RATE = 2000  # for latencies: a tenth of what two cores take
 
-def send(bench, world, count, applied, processes):
-    """Sends count events; the seconds until applied() says that they are."""
+
+def send(bench, world, count, applied, processes, rate=0):
+    """Sends count events, as fast as they are taken or at a rate; the seconds until applied() says that they are."""
     before, start = applied(), time.monotonic()
-    start_traffic(world, {"events": count, "events_per_s": 0, "mix": ONLY_MESSAGES})
+    start_traffic(world, {"events": count, "events_per_s": rate, "mix": ONLY_MESSAGES})
     wait_for(f"{count} events are applied", lambda: applied() >= before + count, bench.patience_s, processes, 0.02)
     return time.monotonic() - start
+
+
+def at_rate(bench, cluster, done, pods):
+    """What each stage takes when nothing waits (feed: in whole milliseconds, as the event says when it came)."""
+    stages = Stages(cluster, cluster.pods)
+    send(bench, cluster, RATE * bench.size(5, 1), done, pods, RATE)
+    wait_for_traffic(cluster)
+    return {"stages_rate": RATE, "stages_at_rate": stages.read()}
 
 
 def ours(bench):
@@ -54,7 +64,8 @@ def ours(bench):
         wait_for_traffic(cluster)
         if not wait_until_applied(cluster):
             raise StartError("not every stored event was applied: the figure would be wrong")
-        return {**_figures(count, seconds, cpu, cluster.pods, memory), "stages": stages.read()}
+        told = {**_figures(count, seconds, cpu, cluster.pods, memory), "stages": stages.read()}
+        return told | at_rate(bench, cluster, done, pods)
 
 
 def peer(bench, settings):
